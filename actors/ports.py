@@ -1,0 +1,113 @@
+"""What the actors need from outside, as protocols. `web` and the fakes in `tests/fakes/` fulfil them.
+
+Nothing here knows which package carries a websocket or where a journal is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.journal import Record
+
+
+class Wire(Protocol):
+    """One open websocket, whatever carries it. All calls are synchronous and never block.
+
+    What cannot be written at once waits in a bounded queue that is counted in milliseconds of audio; when it
+    is full the oldest *audio* is dropped and counted, never a control message.
+    """
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
+        """Send one text message (UTF-8 JSON bytes). `audio_ms` > 0 marks it as audio that may be dropped.
+
+        Sending on a closed wire does nothing.
+        """
+
+    def send_binary(self, payload: bytes, *, audio_ms: int = 0) -> None:
+        """Send one binary message; as `send_text`."""
+
+    def drop_unsent_audio(self) -> int:
+        """Forget audio that still waits in our own queue (barge-in). Returns the milliseconds dropped."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Start the closing handshake; the socket is gone within the plane's close deadline, whatever the peer does."""
+
+    def abort(self) -> None:
+        """Drop the socket now."""
+
+
+class WireListener(Protocol):
+    """Who hears what comes in on a wire. Called from the media plane's one task: never blocks, never raises.
+
+    An exception that does escape ends this wire (close 1011) and is reported to `on_closed`, nothing else.
+    """
+
+    def on_open(self, wire: Wire) -> None:
+        """The opening handshake is done. Called once, before anything else."""
+
+    def on_text(self, payload: bytes) -> None:
+        """One whole text message."""
+
+    def on_binary(self, payload: bytes) -> None:
+        """One whole binary message."""
+
+    def on_closed(self, code: int, reason: str) -> None:
+        """The wire is gone. Called exactly once, last; 1006 when the peer vanished without a close frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The request that asks for a websocket. Header names are lower case."""
+
+    path: str
+    headers: Mapping[str, str]
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Answer an upgrade with this HTTP status instead of 101. The body says nothing an attacker could use."""
+
+    status: int
+    body: str = ""
+
+
+class Doorkeeper(Protocol):
+    """Decides on an upgrade: a listener for the new wire, or a refusal. Pure and quick."""
+
+    def __call__(self, upgrade: Upgrade, /) -> WireListener | Refusal: ...
+
+
+class Journal(Protocol):
+    """Where a call's records go. One contract suite (`tests/contracts/test_journal.py`) runs on all implementations."""
+
+    def append(self, record: Record) -> None:
+        """Keep the record, soon and in order. Never blocks; a full queue counts the record as lost."""
+
+    async def commit(self, record: Record) -> None:
+        """Keep the record and return once it is durable (tool intents and results).
+
+        Raises:
+            JournalUnavailable: it could not be kept.
+        """
+
+    async def flush(self) -> None:
+        """Return once everything appended so far is durable."""
+
+    async def read(self, call_id: str) -> Sequence[Record]:
+        """All records of one call in order; empty when there is no such call."""
+
+    def statistics(self) -> JournalStatistics: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatistics:
+    appended: int
+    durable: int
+    lost: int
+    waiting: int
