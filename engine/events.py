@@ -1,0 +1,265 @@
+"""What can happen in a call: facts in the past tense, frozen, each with the moment it happened.
+
+`at` is in seconds on the call's own clock. A fact is posted by a leg, a timer or a webhook; `engine.turns.name_event`
+may give it a sharper name before the rules see it (a deadline becomes `DebouncePassed`, the last tool's answer
+`LastToolAnswered`). Names that only `name_event` gives are in the second half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened. Never subclassed twice: the rules look at the exact type."""
+
+    at: float
+
+
+# --- Twilio's leg ---------------------------------------------------------------------------------------------------
+
+
+class StreamStarted(Event, frozen=True):
+    """Twilio's media stream is up and its token was good (reference/twilio.md §9 `start`)."""
+
+    stream_sid: str
+
+
+class StreamEnded(Event, frozen=True):
+    """Twilio's media stream is gone. `stopped`: Twilio said `stop`; otherwise the socket broke or fell silent."""
+
+    reason: str
+    stopped: bool
+
+
+class CallerHungUp(Event, frozen=True):
+    """A status callback with a final status (reference/twilio.md §13)."""
+
+    status: str
+
+
+class DigitPressed(Event, frozen=True):
+    """A key of the caller's phone. Personal data: never logged."""
+
+    digit: str
+
+
+class HandedOver(Event, frozen=True):
+    """Twilio asked for the next TwiML (`<Connect action>`) and has it: the call goes on without us."""
+
+    how: str
+
+
+# --- Vapi's leg -----------------------------------------------------------------------------------------------------
+
+
+class AgentConnected(Event, frozen=True):
+    """Vapi's socket is open and takes audio."""
+
+    agent_call_id: str
+
+
+class AgentLost(Event, frozen=True):
+    """Vapi refused the call, never opened its socket, or dropped it. `why` is for operators, not for the caller."""
+
+    why: str
+
+
+class AgentEnded(Event, frozen=True):
+    """Vapi says that the conversation is over (reference/vapi.md §14.3)."""
+
+    reason: str
+
+
+class AgentSpeechStarted(Event, frozen=True):
+    """`speech-update` started, role assistant."""
+
+
+class AgentSpeechStopped(Event, frozen=True):
+    """`speech-update` stopped, role assistant: generated to the end, not yet heard to the end."""
+
+
+class AgentInterrupted(Event, frozen=True):
+    """`user-interrupted`: Vapi heard the caller cut in and stopped by itself (reference/vapi.md §4.6)."""
+
+
+class AgentTranscript(Event, frozen=True):
+    text: str
+    final: bool
+
+
+class CallerTranscript(Event, frozen=True):
+    text: str
+    final: bool
+
+
+class ToolRequested(Event, frozen=True):
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolAnswered(Event, frozen=True):
+    """A tool's scope is over: with a result, an error, a time-out or a cancellation."""
+
+    tool_call_id: str
+    ok: bool
+    took_ms: float
+
+
+class ReportArrived(Event, frozen=True):
+    """The `end-of-call-report`, the first one; copies are dropped before they get here."""
+
+    ended_reason: str
+
+
+# --- media plane ----------------------------------------------------------------------------------------------------
+
+
+class UtteranceStarted(Event, frozen=True):
+    """The first audio of an utterance left for the caller's ear."""
+
+    utterance: int
+
+
+class PlaybackDone(Event, frozen=True):
+    """The last mark of an utterance came back: the caller has heard it to the end."""
+
+    utterance: int
+    heard_ms: float
+
+
+class CallerVoice(Event, frozen=True):
+    """Local speech detection: the caller's voice began at `onset_at`."""
+
+    onset_at: float
+
+
+class CallerQuiet(Event, frozen=True):
+    """Local speech detection: the caller's voice stopped."""
+
+
+# --- ourselves ------------------------------------------------------------------------------------------------------
+
+
+class HangUpOrdered(Event, frozen=True):
+    """An operator, a limit or a shutdown ends the call, with words."""
+
+    reason: str
+
+
+class TransferOrdered(Event, frozen=True):
+    """The call shall go on with a person."""
+
+    number: str
+    words: str = ""
+
+
+class ActorGaveUp(Event, frozen=True):
+    """The call's actor crashed more often than its restart budget allows."""
+
+    why: str
+
+
+class DeadlinePassed(Event, frozen=True):
+    """The deadline of `engine.call.deadline_of` is over."""
+
+
+# --- sharper names, given by `engine.turns.name_event` ---------------------------------------------------------------
+
+
+class CallerPartial(Event, frozen=True):
+    """A partial transcript of the caller with enough in it to count as speech: interrupts."""
+
+    text: str
+
+
+class CallerSaid(Event, frozen=True):
+    """A final transcript of the caller: acted on, but too late to interrupt anything."""
+
+    text: str
+
+
+class CallerMurmured(Event, frozen=True):
+    """A partial transcript too short to mean anything."""
+
+    text: str
+
+
+class AgentAnswered(Event, frozen=True):
+    """The agent began a new speech although the debounce of the last interruption still ran."""
+
+
+class StreamLost(Event, frozen=True):
+    """Twilio's socket broke or fell silent without a `stop`: the call itself may still be up."""
+
+    reason: str
+
+
+class LateMark(Event, frozen=True):
+    """Playback of an utterance that is not the present one any more ended: it was cleared meanwhile."""
+
+    utterance: int
+
+
+class PlaybackDoneToolPending(Event, frozen=True):
+    utterance: int
+    heard_ms: float
+
+
+class LastWordsHeard(Event, frozen=True):
+    """Nothing is left to be heard, and the agent has said that the conversation is over."""
+
+
+class LastToolAnswered(Event, frozen=True):
+    tool_call_id: str
+    ok: bool
+    took_ms: float
+
+
+class BothLegsUp(Event, frozen=True):
+    """The second of the two legs came up; `fact` says which."""
+
+    fact: str
+
+
+class StreamOverdue(Event, frozen=True):
+    """TwiML was answered, but Twilio's stream never opened."""
+
+
+class HoldingDue(Event, frozen=True):
+    """The caller is there, the agent is not yet: time for a holding sentence."""
+
+
+class AgentOverdue(Event, frozen=True):
+    """The agent is not there in time."""
+
+
+class IdlePassed(Event, frozen=True):
+    """Nobody has said anything for too long."""
+
+
+class SpeechOverdue(Event, frozen=True):
+    """An utterance does not end."""
+
+
+class DebouncePassed(Event, frozen=True):
+    """The caller has been quiet for the debounce after an interruption."""
+
+
+class DebouncePassedToolPending(Event, frozen=True):
+    pass
+
+
+class ToolOverdue(Event, frozen=True):
+    """No tool answered within the longest time that Vapi waits."""
+
+
+class HandOverOverdue(Event, frozen=True):
+    """Twilio never asked for the next TwiML."""
+
+
+class DurationPassed(Event, frozen=True):
+    """The longest length of a call is reached."""
