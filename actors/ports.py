@@ -5,9 +5,9 @@ Nothing here knows which package carries a websocket or where a journal is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from engine.journal import Record
 
@@ -81,6 +81,74 @@ class Doorkeeper(Protocol):
     """Decides on an upgrade: a listener for the new wire, or a refusal. Pure and quick."""
 
     def __call__(self, upgrade: Upgrade, /) -> WireListener | Refusal: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCall:
+    """A Vapi call. Both addresses are secrets: whoever has one is the caller (reference/vapi.md §4.1)."""
+
+    id: str
+    websocket_url: str = field(repr=False)
+    control_url: str | None = field(default=None, repr=False)
+
+
+class VapiCalls(Protocol):
+    """Vapi's REST side, as far as a call needs it."""
+
+    async def create_call(self, body: Mapping[str, Any], *, deadline_s: float) -> AgentCall:
+        """Create a call on the websocket transport.
+
+        Raises:
+            VapiTrouble: refused, or not answered within the deadline.
+        """
+
+    async def end_call(self, call: AgentCall) -> None:
+        """End a call whose socket never opened, so that it stops costing; best effort.
+
+        Raises:
+            VapiTrouble: it could not be told.
+        """
+
+
+class TwilioCalls(Protocol):
+    """Twilio's REST side, as far as a call needs it."""
+
+    async def redirect(self, call_sid: str, *, url: str) -> bool:
+        """Make a live call ask this URL for its next TwiML; False when the call is over already.
+
+        Raises:
+            TwilioTrouble: refused, or not answered.
+        """
+
+
+class Recording(Protocol):
+    """The recording of one call: what the bridge writes to, 50 times a second."""
+
+    def tap(self, caller_mulaw: bytes, heard_mulaw: bytes) -> None: ...
+
+
+class Recorder(Protocol):
+    """Makes recordings; their files are named by the call's id alone."""
+
+    def open(self, call_id: str) -> Recording: ...
+
+    async def close(self, recording: Recording) -> Mapping[str, Any]:
+        """Finish the file. Returns what the journal keeps about it: path, lengths, problem."""
+
+
+class Plane(Protocol):
+    """The media plane, as far as a call needs it."""
+
+    async def dial(
+        self, url: str, listener: WireListener, *, headers: Mapping[str, str] = ..., timeout_s: float = ...
+    ) -> Wire:
+        """Open a websocket.
+
+        Raises:
+            ConnectionError: it could not be opened within the time; the text says why.
+        """
+
+    def every_tick(self, callback: Callable[[float], None]) -> Callable[[], None]: ...
 
 
 class Journal(Protocol):

@@ -1,0 +1,292 @@
+"""Both legs of one call on the media plane, and what is heard between them. Synchronous: runs inside the plane's batch.
+
+Audio goes from leg to leg here without passing the actor; the actor hears facts (`post`) and gives orders (`hush`,
+`let_speak`, `close_line`, `end_agent`). Nothing here waits, and nothing here decides what an event means.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from engine.recording import HeardModel
+
+from actors.ports import Wire
+from engine import events as e
+from engine.agent import Turns
+from engine.audio import FRAME_BYTES, FRAME_MS, SILENCE_FRAME, duration_ms
+from engine.playout import Audio, Done, Mark, Move, Playout, Started
+from engine.voice import Voice, VoiceDetector
+from engine.wire import twilio, vapi
+
+PRE_ROLL_MS = 500  # what the caller says while Vapi's socket opens is not lost
+EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
+SILENT_GAP_S = 0.06  # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3)
+AGENT_SILENT_S = 5.0  # an open Vapi socket on which nothing ever came is no agent (reference/vapi.md §4.2)
+
+
+class Tap(Protocol):
+    """Where the recording goes: both channels, same number of samples."""
+
+    def tap(self, caller_mulaw: bytes, heard_mulaw: bytes) -> None: ...
+
+
+class Bridge:
+    """The sound of one call.
+
+    Args:
+        clock: seconds, monotonic; the clock of every event's `at`.
+        post: takes facts; never blocks.
+        note: takes what only a reader of the journal wants: a name and JSON-able data.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        post: Callable[[e.Event], None],
+        note: Callable[[str, dict[str, Any]], None],
+        turns: Turns,
+        tap: Tap | None = None,
+    ) -> None:
+        self._clock, self._post, self._note, self._tap = clock, post, note, tap
+        self._line: Wire | None = None
+        self._agent: Wire | None = None
+        self._writer: twilio.MediaWriter | None = None
+        self._playout = Playout()
+        self._heard = HeardModel()
+        self._voice = VoiceDetector(onset_ms=turns.voice_ms)
+        self._pre_roll: deque[bytes] = deque(maxlen=PRE_ROLL_MS // FRAME_MS)
+        self._early = bytearray()
+        self._gate_open = True
+        self._onset_at = 0.0
+        self._caller_at = 0.0
+        self._agent_opened_at = 0.0
+        self._agent_came = False
+        self._agent_over = False
+        self._line_over = False
+        self.stale_ms = 0.0  # agent audio that came while it was to be silent
+        self.early_dropped_ms = 0.0
+        self.frames_in = self.frames_out = 0
+
+    # --- Twilio's leg ----------------------------------------------------------------------------------------------
+
+    def line_opened(self, wire: Wire, stream_sid: str) -> None:
+        self._line, self._writer = wire, twilio.MediaWriter(stream_sid)
+        self._caller_at = self._clock()
+        self._post(e.StreamStarted(at=self._caller_at, stream_sid=stream_sid))
+        if self._early:
+            early, self._early = bytes(self._early), bytearray()
+            self._make(self._playout.push(early, self._caller_at))
+
+    def caller_audio(self, mulaw: bytes) -> None:
+        """What the caller says, as it came: 20 ms as a rule."""
+        now = self._caller_at = self._clock()
+        self.frames_in += 1
+        if self._agent is not None:
+            self._agent.send_binary(mulaw, audio_ms=round(duration_ms(mulaw)))
+        else:
+            self._pre_roll.append(mulaw)
+        if self._tap is not None:
+            self._tap.tap(mulaw, self._heard.advance(len(mulaw)))
+        for start in range(0, len(mulaw), FRAME_BYTES):
+            change = self._voice.feed(mulaw[start : start + FRAME_BYTES])
+            if change is Voice.STARTED:
+                self._onset_at = now - self._voice.onset_ms / 1000
+                self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
+            elif change is Voice.STOPPED:
+                self._post(e.CallerQuiet(at=now))
+
+    def mark_returned(self, name: str) -> None:
+        self._make(self._playout.mark_returned(name, self._clock()))
+
+    def digit_pressed(self, digit: str) -> None:
+        self._post(e.DigitPressed(at=self._clock(), digit=digit))
+
+    def line_closed(self, reason: str, *, stopped: bool) -> None:
+        if not self._line_over:
+            self._line_over = True
+            self._post(e.StreamEnded(at=self._clock(), reason=reason, stopped=stopped))
+        self._line = None
+
+    # --- Vapi's leg ------------------------------------------------------------------------------------------------
+
+    def agent_opened(self, wire: Wire, agent_call_id: str) -> None:
+        if self._agent_over:
+            wire.close(1000, "")  # the call was given up while this socket opened
+            return
+        self._agent = wire
+        self._agent_opened_at = self._clock()
+        for frame in self._pre_roll:
+            wire.send_binary(frame, audio_ms=FRAME_MS)
+        self._pre_roll.clear()
+        self._post(e.AgentConnected(at=self._agent_opened_at, agent_call_id=agent_call_id))
+
+    def agent_audio(self, mulaw: bytes) -> None:
+        """What the agent says, in clumps of any size."""
+        self._agent_came = True
+        if not self._gate_open:
+            self.stale_ms += duration_ms(mulaw)
+        elif self._line is None:
+            self._early += mulaw
+            excess = len(self._early) - EARLY_AGENT_MS * FRAME_BYTES // FRAME_MS
+            if excess > 0:
+                del self._early[:excess]
+                self.early_dropped_ms += duration_ms(excess)
+        else:
+            self._make(self._playout.push(mulaw, self._clock()))
+
+    def agent_message(self, message: vapi.Message) -> None:
+        """A text frame of Vapi's, already read."""
+        self._agent_came = True
+        now = self._clock()
+        match message:
+            case vapi.SpeechUpdate(role="assistant", started=True):
+                self._post(e.AgentSpeechStarted(at=now))
+            case vapi.SpeechUpdate(role="assistant"):
+                self._make(self._playout.finish(now))
+                self._post(e.AgentSpeechStopped(at=now))
+            case vapi.Transcript(role="user"):
+                self._post(e.CallerTranscript(at=now, text=message.text, final=message.final))
+            case vapi.Transcript():
+                self._post(e.AgentTranscript(at=now, text=message.text, final=message.final))
+            case vapi.UserInterrupted():
+                self._post(e.AgentInterrupted(at=now))
+            case vapi.StatusUpdate(status="ended"):
+                self.agent_ended(message.ended_reason or "ended")
+            case vapi.Hang():
+                self._note("AgentSlow", {"said": "hang"})
+            case vapi.Unknown():
+                self._note("UnknownFrame", {"type": message.type})
+            case _:
+                pass  # for information only; what matters of it comes by another way
+
+    def agent_ended(self, reason: str) -> None:
+        """Vapi says that the conversation is over: as it should be, or because something broke."""
+        if self._agent_over:
+            return
+        self._agent_over = True
+        now = self._clock()
+        self._make(self._playout.finish(now))
+        if vapi.ended_class(reason).is_failure:
+            self._post(e.AgentLost(at=now, why=reason))
+        else:
+            self._post(e.AgentEnded(at=now, reason=reason))
+
+    def agent_closed(self, code: int, reason: str) -> None:
+        """Vapi's socket is gone. 1000 ends a conversation, everything else is a loss (reference/vapi.md §4.7)."""
+        self._agent = None
+        if self._agent_over:
+            return
+        if code == 1000:
+            self.agent_ended("closed by vapi")
+            return
+        self._agent_over = True
+        now = self._clock()
+        self._make(self._playout.finish(now))
+        self._post(e.AgentLost(at=now, why=f"socket closed {code} {reason}".rstrip()))
+
+    # --- orders of the actor ---------------------------------------------------------------------------------------
+
+    def hush(self) -> None:
+        """Silence the agent now, at Twilio and here. What it goes on sending is dropped until `let_speak`."""
+        now = self._clock()
+        self._gate_open = False
+        unsent_ms = 0
+        if self._line is not None and self._writer is not None:
+            unsent_ms = self._line.drop_unsent_audio()
+            self._line.send_text(self._writer.clear())
+        cleared = self._playout.clear(now)
+        self._heard.clear()
+        self._note(
+            "Hushed",
+            {
+                "utterance": cleared.utterance,
+                "onset_to_clear_ms": round((now - self._onset_at) * 1000, 1) if self._onset_at else None,
+                "heard_ms": round(cleared.heard_ms),
+                "dropped_ms": round(cleared.dropped_ms),
+                "unsent_ms": unsent_ms,
+            },
+        )
+
+    def let_speak(self) -> None:
+        self._gate_open = True
+
+    def play_clip(self, mulaw: bytes) -> None:
+        """One of our own sentences, as an utterance of its own."""
+        now = self._clock()
+        if self._line is not None:
+            self._make(self._playout.push(mulaw, now))
+            self._make(self._playout.finish(now))
+
+    def tell_agent(self, message: bytes) -> bool:
+        """A text frame to Vapi; False when there is no agent to tell."""
+        if self._agent is None:
+            return False
+        self._agent.send_text(message)
+        return True
+
+    def close_line(self) -> None:
+        """Give the call back to Twilio, which then asks for the next TwiML (reference/twilio.md §11)."""
+        if self._line is not None:
+            self._line.close(1000, "")
+
+    def end_agent(self) -> None:
+        """End Vapi's call. Its close is then no news."""
+        self._agent_over = True
+        if self._agent is not None:
+            self._agent.send_text(vapi.end_call())
+            self._agent.close(1000, "")
+
+    def abort(self) -> None:
+        """Drop both sockets now."""
+        self._agent_over = self._line_over = True
+        for wire in (self._line, self._agent):
+            if wire is not None:
+                wire.abort()
+
+    def odd_message(self, leg: str, what: str) -> None:
+        """A leg got something that its wire does not allow; told once a kind."""
+        self._note("OddMessage", {"leg": leg, "what": what})
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """About every 20 ms: the playout's clock, silence for Vapi when Twilio sends none, an agent that never was."""
+        self._make(self._playout.tick(now))
+        if self._agent is not None and not self._agent_over:
+            if now - self._caller_at > SILENT_GAP_S and self._agent.is_open:
+                self._agent.send_binary(SILENCE_FRAME, audio_ms=FRAME_MS)
+            if not self._agent_came and now - self._agent_opened_at > AGENT_SILENT_S:
+                self._agent_over = True
+                self._post(e.AgentLost(at=now, why=f"silent for {AGENT_SILENT_S:g} s after the socket opened"))
+
+    def statistics(self) -> dict[str, float]:
+        return {
+            "frames_in": self.frames_in,
+            "frames_out": self.frames_out,
+            "late_marks": self._playout.late_marks,
+            "stale_ms": self.stale_ms,
+            "early_dropped_ms": self.early_dropped_ms,
+            "playout_dropped_ms": self._playout.dropped_ms,
+        }
+
+    def _make(self, moves: Sequence[Move]) -> None:
+        """Carry out what the playout asks for, in order."""
+        line, writer = self._line, self._writer
+        for move in moves:
+            match move:
+                case Audio(mulaw):
+                    if line is not None and writer is not None:
+                        for start in range(0, len(mulaw), FRAME_BYTES):
+                            line.send_text(writer.media(mulaw[start : start + FRAME_BYTES]), audio_ms=FRAME_MS)
+                            self.frames_out += 1
+                        self._heard.play(mulaw, self._playout.utterance)
+                case Mark(name):
+                    if line is not None and writer is not None:
+                        line.send_text(writer.mark(name))
+                case Started(utterance):
+                    self._post(e.UtteranceStarted(at=self._clock(), utterance=utterance))
+                case Done(utterance, heard_ms):
+                    self._post(e.PlaybackDone(at=self._clock(), utterance=utterance, heard_ms=heard_ms))

@@ -1,0 +1,227 @@
+"""Every call of this process: admits them, finds them, ends them. A call that crashes ends itself and nothing else.
+
+The doors (`web`) talk to the supervisor only, and never wait for a call except where Vapi waits for a tool.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from actors.bridge import Bridge
+from actors.call_actor import Arrival, CallActor, Services
+from engine import events as e
+from engine.errors import Refused
+from engine.phases import Phase
+from engine.tools import ToolResult
+from engine.wire import twilio, vapi
+
+log = structlog.get_logger(__name__)
+
+MOST_ENDED = 2_000  # ended calls that late webhooks can still find
+TOKEN_LIFE_S = 30.0
+FINAL_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The call is ours: connect its stream with this token."""
+
+    call_id: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What Twilio shall do with a call that is no longer ours: words, then a person or the end."""
+
+    words: str = ""
+    number: str | None = None
+
+
+@dataclass
+class Statistics:
+    """Counts since the start, for `/metrics`."""
+
+    admitted: int = 0
+    declined: int = 0
+    ended: int = 0
+    crashed: int = 0
+    refused_streams: int = 0
+    unknown_webhooks: int = 0
+
+
+class Supervisor:
+    """The calls of this process.
+
+    Args:
+        new_id: makes call ids; given in, so that tests are repeatable.
+    """
+
+    def __init__(self, services: Services, *, new_id: Callable[[], str] | None = None) -> None:
+        self.services = services
+        self.statistics = Statistics()
+        self.draining = False
+        self._new_id = new_id or (lambda: f"call-{secrets.token_hex(13)}")
+        self._live: dict[str, CallActor] = {}  # by Twilio's CallSid
+        self._ended: OrderedDict[str, CallActor] = OrderedDict()
+        self._by_agent: dict[str, CallActor] = {}  # by Vapi's call id, live and ended
+        self._tokens: dict[str, tuple[CallActor, float]] = {}
+        self._empty = trio.Event()
+        self._empty.set()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the calls until cancelled. Cancelling ends them all; `drain` first, to end them kindly."""
+        async with trio.open_nursery() as calls:
+            self._nursery = calls
+            task_status.started()
+            await trio.sleep_forever()
+
+    @property
+    def live(self) -> tuple[CallActor, ...]:
+        return tuple(self._live.values())
+
+    # --- Twilio's doors --------------------------------------------------------------------------------------------
+
+    def admit(self, arrival: Arrival) -> Admitted | NextStep:
+        """A call rings. The same CallSid again (a retried webhook) gets the same call, with a fresh token.
+
+        Returns:
+            where to connect it, or what Twilio shall say instead when there is no room or we are closing.
+        """
+        known = self._live.get(arrival.call_sid)
+        if known is not None:
+            return Admitted(known.call_id, self._new_token(known))
+        agent = self.services.agent
+        if self.draining or self._nursery is None or len(self._live) >= agent.limits.concurrent_calls:
+            self.statistics.declined += 1
+            return NextStep(agent.fallback.words, agent.fallback.number)
+        actor = CallActor(self._new_id(), arrival, self.services, on_agent_created=self._index)
+        self._live[arrival.call_sid] = actor
+        self._empty = trio.Event()
+        self.statistics.admitted += 1
+        self._nursery.start_soon(self._isolated, actor)
+        return Admitted(actor.call_id, self._new_token(actor))
+
+    def claim(self, start: twilio.Start) -> Bridge:
+        """The bridge of the call that a stream's `start` names.
+
+        Raises:
+            Refused: no such token, used, too old, or of another call.
+        """
+        now = trio.current_time()
+        actor, expires_at = self._tokens.pop(start.custom_parameters.get("token", ""), (None, 0.0))
+        if actor is None or now > expires_at or actor.arrival.call_sid != start.call_sid:
+            self.statistics.refused_streams += 1
+            raise Refused("no call for this token")
+        if actor.call.line_up_at is not None:
+            self.statistics.refused_streams += 1
+            raise Refused("the call has its stream already")
+        return actor.bridge
+
+    def next_step(self, call_sid: str) -> NextStep:
+        """Twilio has the call back (`<Connect action>`): what now. Asked again for the same call: nothing more."""
+        actor = self._find(call_sid)
+        fallback = self.services.agent.fallback
+        if actor is None:
+            return NextStep(fallback.words, fallback.number)  # another process's call, or one from before a restart
+        if actor.handed_over:
+            return NextStep()
+        actor.handed_over = True
+        leaving = actor.call.phase in (Phase.TRANSFERRING, Phase.ENDED)
+        words, number = fallback.words, fallback.number
+        if leaving:
+            words, number = actor.call.next_words, actor.call.next_number
+        actor.post(e.HandedOver(at=trio.current_time(), how="asked for the next TwiML"))
+        return NextStep(words, number)
+
+    def status(self, call_sid: str, status: str) -> None:
+        """A status callback. Only final ones end a call; twice is once."""
+        actor = self._live.get(call_sid)
+        if actor is not None and status in FINAL_STATUSES:
+            actor.post(e.CallerHungUp(at=trio.current_time(), status=status))
+
+    def stream_status(self, call_sid: str, event: str, error: str) -> None:
+        """A stream status callback: for the reader of the journal; the socket itself tells the rest."""
+        actor = self._find(call_sid)
+        if actor is not None:
+            actor.note("StreamStatus", {"event": event, "error": error} if error else {"event": event})
+
+    # --- Vapi's door -----------------------------------------------------------------------------------------------
+
+    async def run_tools(
+        self, agent_call_id: str, asked: Sequence[vapi.ToolCall], *, deadline_s: float
+    ) -> list[ToolResult]:
+        """Answers for `tool-calls`: one for each, in order, whatever happens."""
+        actor = self._by_agent_call(agent_call_id)
+        if actor is None:
+            self.statistics.unknown_webhooks += 1
+            return [ToolResult(one.id, one.name, "This call is not known here.", ok=False) for one in asked]
+        return await actor.run_tools(asked, deadline_s=deadline_s)
+
+    def report(self, agent_call_id: str, ended_reason: str) -> bool:
+        """The end-of-call report; False for a copy, or for a call that is not known."""
+        actor = self._by_agent_call(agent_call_id)
+        if actor is None:
+            self.statistics.unknown_webhooks += 1
+            return False
+        return actor.report(ended_reason)
+
+    def heard_of(self, agent_call_id: str, kind: str) -> None:
+        """Any other webhook: kept, and ignored."""
+        actor = self._by_agent_call(agent_call_id)
+        if actor is None:
+            self.statistics.unknown_webhooks += 1
+        else:
+            actor.note("Webhook", {"type": kind})
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    async def drain(self, *, patience_s: float, goodbye_s: float = 10.0) -> None:
+        """Admit nobody, let calls finish for `patience_s`, then end the rest with words."""
+        self.draining = True
+        with trio.move_on_after(patience_s):
+            await self._empty.wait()
+        for actor in self.live:
+            actor.post(e.HangUpOrdered(at=trio.current_time(), reason="shutdown"))
+        with trio.move_on_after(goodbye_s):
+            await self._empty.wait()
+
+    async def _isolated(self, actor: CallActor) -> None:
+        """Run one call; whatever it dies of stays here. Its caller still gets the fallback words from `next_step`."""
+        try:
+            await actor.run()
+        except* Exception as group:
+            self.statistics.crashed += 1
+            log.exception("call lost", call=actor.call_id, exc_info=group)
+        finally:
+            self._live.pop(actor.arrival.call_sid, None)
+            self._tokens = {token: held for token, held in self._tokens.items() if held[0] is not actor}
+            self._ended[actor.arrival.call_sid] = actor
+            while len(self._ended) > MOST_ENDED:
+                _, forgotten = self._ended.popitem(last=False)
+                if forgotten.agent_call is not None:
+                    self._by_agent.pop(forgotten.agent_call.id, None)
+            self.statistics.ended += 1
+            if not self._live:
+                self._empty.set()
+
+    def _new_token(self, actor: CallActor) -> str:
+        token = secrets.token_urlsafe(16)
+        self._tokens[token] = (actor, trio.current_time() + TOKEN_LIFE_S)
+        return token
+
+    def _find(self, call_sid: str) -> CallActor | None:
+        return self._live.get(call_sid) or self._ended.get(call_sid)
+
+    def _index(self, actor: CallActor, agent_call_id: str) -> None:
+        self._by_agent[agent_call_id] = actor
+
+    def _by_agent_call(self, agent_call_id: str) -> CallActor | None:
+        return self._by_agent.get(agent_call_id)
