@@ -1,0 +1,5 @@
+"""`python -m web`: the `callscope` command."""
+
+from web.cli import main
+
+main()

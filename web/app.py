@@ -1,0 +1,209 @@
+"""Where the parts are joined, and the only place: settings and an agent in, a running service out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import httpx
+import structlog
+import trio
+from actors.twilio_rest import TwilioRest
+from actors.vapi_rest import VapiRest
+from engine.wire.signatures import TwilioSignatures, VapiAuth
+from quart_trio import QuartTrio
+
+from actors.call_actor import Services
+from actors.journal_sqlite import SqliteJournal
+from actors.media import MediaPlane
+from actors.ports import Doorkeeper, Refusal, Upgrade, WireListener
+from actors.recorder import Recorder
+from actors.supervisor import Supervisor
+from actors.twilio_leg import TwilioLeg
+from engine.errors import Refused
+from web.agents import LoadedAgent
+from web.asgi_media import add_asgi_media
+from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
+from web.clips import holding_clip
+from web.health import add_health
+from web.settings import Settings
+from web.twilio_hooks import add_refusals, add_twilio_hooks
+from web.vapi_hooks import add_vapi_hooks
+
+log = structlog.get_logger(__name__)
+
+MOST_BODY_BYTES = 8 * 1024 * 1024  # an end-of-call report carries the whole conversation (reference/vapi.md §6.1)
+ASGI_DRAIN_S = 2.0  # under a server of others we have but its own grace
+
+
+@dataclass
+class Runtime:
+    """One running service: what the doors need, and what a shutdown must drain."""
+
+    settings: Settings
+    plane: MediaPlane
+    supervisor: Supervisor
+    journal: SqliteJournal
+    doorkeeper: Doorkeeper
+    signatures: TwilioSignatures
+    auth: VapiAuth
+    assistant: Assistant
+    assistant_answer: Mapping[str, Any] = field(default_factory=dict)
+
+    def not_ready(self) -> str:
+        """Why no calls should come; empty when they may."""
+        if self.supervisor.draining:
+            return "draining"
+        return "" if self.assistant.id else self.assistant.why_not
+
+    def gauges(self) -> dict[str, float]:
+        return {
+            "calls_live": len(self.supervisor.live),
+            "journal_records_waiting": self.journal.statistics().waiting,
+        }
+
+    def counters(self) -> dict[str, float]:
+        counts = {f"calls_{name}": float(value) for name, value in asdict(self.supervisor.statistics).items()}
+        return {**counts, "journal_records_lost": float(self.journal.statistics().lost)}
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, loaded: LoadedAgent) -> AsyncIterator[Runtime]:
+    """Everything but the doors, running. On leaving, calls that still live are ended."""
+    async with (
+        httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=3.0)) as http,
+        trio.open_nursery() as nursery,
+    ):
+        plane = MediaPlane()
+        journal = SqliteJournal(settings.data / "journal.sqlite3")
+        recorder = Recorder(settings.data / "recordings")
+        vapi = VapiRest(http, base_url=settings.vapi_base_url, api_key=settings.vapi_api_key)
+        assistant = Assistant()
+        services = Services(
+            plane=plane,
+            journal=journal,
+            recorder=recorder,
+            vapi=vapi,
+            twilio=_twilio_rest(http, settings),
+            toolbox=loaded.toolbox,
+            agent=loaded.agent,
+            next_url=settings.public_url + "/webhook/twilio/next",
+            agent_call_body=call_bodies(settings, loaded, assistant),
+            holding_clip=await holding_clip(),
+        )
+        supervisor = Supervisor(services)
+        signatures = _signatures(settings)
+        runtime = Runtime(
+            settings=settings,
+            plane=plane,
+            supervisor=supervisor,
+            journal=journal,
+            doorkeeper=_doorkeeper(settings, supervisor, plane, signatures),
+            signatures=signatures,
+            auth=vapi_auth(settings),
+            assistant=assistant,
+            assistant_answer=assistant_answer(settings, loaded),
+        )
+        await nursery.start(journal.run)
+        await nursery.start(recorder.run)
+        await nursery.start(plane.run)
+        calls = await _start_calls(nursery, supervisor)
+        nursery.start_soon(prepare_assistant, vapi, settings, loaded, assistant)
+        try:
+            yield runtime
+        finally:
+            calls.cancel()
+            with trio.move_on_after(5.0, shield=True):
+                await journal.flush()
+            nursery.cancel_scope.cancel()
+
+
+async def _start_calls(nursery: trio.Nursery, supervisor: Supervisor) -> trio.CancelScope:
+    """The supervisor in a scope of its own, so that calls end before what they write to."""
+    scope = trio.CancelScope()
+
+    async def run(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with scope:
+            await supervisor.run(task_status=task_status)
+
+    await nursery.start(run)
+    return scope
+
+
+def create_app(runtime: Runtime) -> QuartTrio:
+    """The ASGI app of a running service. Websockets are the media plane's, or `add_asgi_media`'s."""
+    app = QuartTrio("callscope")
+    _add_doors(app, runtime)
+    return app
+
+
+def create_asgi_app(settings: Settings, loaded: LoadedAgent) -> QuartTrio:
+    """An app that opens its own runtime when a server starts it: `hypercorn -k trio web.asgi:app`, for development."""
+    app = QuartTrio("callscope")
+    stop, stopped = trio.Event(), trio.Event()
+
+    async def live(*, task_status: trio.TaskStatus[Runtime] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            async with open_runtime(settings, loaded) as runtime:
+                task_status.started(runtime)
+                await stop.wait()
+                await runtime.supervisor.drain(patience_s=ASGI_DRAIN_S)
+        finally:
+            stopped.set()
+
+    @app.before_serving
+    async def start() -> None:
+        runtime = await app.nursery.start(live)
+        _add_doors(app, runtime)
+        add_asgi_media(app, runtime.doorkeeper)
+        log.warning("media comes in over ASGI: one worker, slower than `callscope serve`")
+
+    @app.after_serving
+    async def end() -> None:
+        stop.set()
+        with trio.move_on_after(2 * ASGI_DRAIN_S, shield=True):
+            await stopped.wait()
+
+    return app
+
+
+def _add_doors(app: QuartTrio, runtime: Runtime) -> None:
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
+    add_refusals(app)
+    add_twilio_hooks(app, supervisor=runtime.supervisor, signatures=runtime.signatures, settings=runtime.settings)
+    add_vapi_hooks(app, supervisor=runtime.supervisor, auth=runtime.auth, assistant_answer=runtime.assistant_answer)
+    add_health(app, not_ready=runtime.not_ready, gauges=runtime.gauges, counters=runtime.counters)
+
+
+def _doorkeeper(
+    settings: Settings, supervisor: Supervisor, plane: MediaPlane, signatures: TwilioSignatures
+) -> Doorkeeper:
+    """Who may open a media stream: Twilio, by its signature over the address that we gave it (twilio.md §6.3)."""
+
+    def keep(upgrade: Upgrade) -> WireListener | Refusal:
+        if upgrade.path.split("?")[0].rstrip("/") != "/media":
+            return Refusal(404)
+        try:
+            signatures.check_handshake(settings.media_url, upgrade.headers)
+        except Refused as refused:
+            log.warning("stream refused", why=refused.why, peer=upgrade.peer)
+            return Refusal(refused.status)
+        return TwilioLeg(claim=supervisor.claim, clock=trio.current_time, every_tick=plane.every_tick)
+
+    return keep
+
+
+def _signatures(settings: Settings) -> TwilioSignatures:
+    tokens = [settings.twilio_auth_token, settings.twilio_auth_token_secondary]
+    return TwilioSignatures([token for token in tokens if token])
+
+
+def _twilio_rest(http: httpx.AsyncClient, settings: Settings) -> TwilioRest:
+    return TwilioRest(
+        http,
+        account_sid=settings.twilio_account_sid,
+        auth_token=settings.twilio_auth_token,
+        base_url=settings.twilio_base_url,
+    )

@@ -1,0 +1,101 @@
+"""The agent as Vapi knows it: bodies of its REST requests, and the wait until a fresh assistant can be found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import trio
+from actors.vapi_rest import VapiRest
+from engine.wire.signatures import VapiAuth
+
+from engine.errors import VapiTrouble
+from engine.wire import vapi_calls
+from web.agents import LoadedAgent
+from web.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+READY_DEADLINE_S = 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between tries (reference/vapi.md §2: after a 429 wait 30 s)
+
+
+@dataclass
+class Assistant:
+    """The Vapi assistant that calls are routed to, once Vapi itself can find it."""
+
+    id: str | None = None
+    why_not: str = "the assistant is not ready yet"
+
+
+def server(settings: Settings) -> dict[str, Any]:
+    """Where Vapi sends its webhooks, and how it proves itself with the plain scheme.
+
+    The other schemes are credentials of the Vapi account, named by id in the agent file's `assistant.server`.
+    """
+    configured: dict[str, Any] = {"url": settings.public_url + "/webhook/vapi", "timeoutSeconds": 20}
+    if settings.vapi_server_secret:
+        configured["secret"] = settings.vapi_server_secret
+    return configured
+
+
+def assistant_body(settings: Settings, loaded: LoadedAgent) -> dict[str, Any]:
+    """The assistant with its tools and message lists, as `POST /assistant` takes it."""
+    return vapi_calls.assistant_body(loaded.agent.assistant or {}, tools=loaded.toolbox.specs, server=server(settings))
+
+
+def assistant_answer(settings: Settings, loaded: LoadedAgent) -> dict[str, Any]:
+    """What an `assistant-request` gets."""
+    assistant_id = settings.vapi_assistant_id or loaded.agent.assistant_id
+    return {"assistantId": assistant_id} if assistant_id else {"assistant": assistant_body(settings, loaded)}
+
+
+def call_bodies(
+    settings: Settings, loaded: LoadedAgent, assistant: Assistant
+) -> Callable[[str, str], Mapping[str, Any]]:
+    """Makes the body of `POST /call` for one of our calls.
+
+    A fresh assistant is named by its id only once Vapi finds it; until then the call carries it inline.
+    """
+    inline = assistant_body(settings, loaded) if loaded.agent.assistant is not None else None
+
+    def body(call_id: str, caller_number: str) -> Mapping[str, Any]:
+        return vapi_calls.create_call_body(
+            assistant_id=assistant.id,
+            assistant=None if assistant.id else inline,
+            name=call_id,
+            server=server(settings),
+            variables={"caller": caller_number},
+        )
+
+    return body
+
+
+async def prepare_assistant(vapi: VapiRest, settings: Settings, loaded: LoadedAgent, assistant: Assistant) -> None:
+    """Find or create the assistant, and wait until Vapi finds it too. Goes on trying; says in one line what fails."""
+    wanted = settings.vapi_assistant_id or loaded.agent.assistant_id
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            found = wanted or await vapi.ensure_assistant(loaded.agent.name, assistant_body(settings, loaded))
+            await vapi.wait_assistant_ready(found, deadline_s=READY_DEADLINE_S)
+        except VapiTrouble as trouble:
+            assistant.why_not = f"no assistant: {trouble}"
+            log.error("no assistant yet", why=str(trouble), again_in_s=pause_s)  # noqa: TRY400 — one line, no traceback
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            continue
+        assistant.id = found
+        log.info("assistant ready", assistant=found)
+        return
+
+
+def vapi_auth(settings: Settings) -> VapiAuth:
+    """How Vapi's webhooks prove themselves: every scheme that has a secret."""
+    return VapiAuth(
+        shared_secret=settings.vapi_server_secret,
+        bearer_token=settings.vapi_server_bearer_token,
+        hmac_secret=settings.vapi_server_hmac_secret,
+    )

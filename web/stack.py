@@ -1,0 +1,179 @@
+"""The whole thing on one machine: both twins and the production service, each a process of its own, on loopback.
+
+The service is `callscope serve` itself with two base URLs changed; nothing in it knows that it is being demonstrated.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+from actors.twilio_rest import TwilioRest
+
+from engine.agent import CallerStep
+from web.children import Child, ChildFailed, start_child
+
+ACCOUNT_SID = "AC" + "0" * 30 + "01"
+NUMBER = "+12025550199"
+CALLER = "+12025550123"
+READY_S = 30.0
+CALL_S = 180.0
+STACK_FILE = "demo.json"  # how `callscope call` in a second terminal finds us
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Stack:
+    """A running stack."""
+
+    data: Path
+    twilio: Child
+    vapi: Child
+    service: Child
+    account_sid: str
+    auth_token: str = field(repr=False)
+    http: httpx.AsyncClient = field(repr=False)
+
+    @property
+    def journal(self) -> Path:
+        return self.data / "journal.sqlite3"
+
+    async def place_call(self, script: Sequence[CallerStep], *, from_number: str = CALLER, voice: str = "en-GB") -> str:
+        """Let a scripted caller phone the agent. Returns Twilio's CallSid."""
+        return await place_call(self.http, self.twilio.url, script, from_number=from_number, voice=voice)
+
+    async def wait_call(self, call_sid: str, *, timeout_s: float = CALL_S) -> Mapping[str, Any]:
+        """What the Twilio twin knows of a call once it is over."""
+        return await wait_call(self.http, self.twilio.url, call_sid, timeout_s=timeout_s)
+
+
+async def place_call(
+    http: httpx.AsyncClient,
+    twilio_url: str,
+    script: Sequence[CallerStep],
+    *,
+    from_number: str = CALLER,
+    voice: str = "en-GB",
+) -> str:
+    """Ask a Twilio twin for an inbound call by a scripted caller. Returns its CallSid."""
+    body = {"from": from_number, "to": NUMBER, "voice": voice, "script": msgspec.to_builtins(list(script))}
+    answer = await http.post(f"{twilio_url}/twin/calls", json=body)
+    answer.raise_for_status()
+    return str(answer.json()["sid"])
+
+
+async def wait_call(
+    http: httpx.AsyncClient, twilio_url: str, call_sid: str, *, timeout_s: float = CALL_S
+) -> Mapping[str, Any]:
+    """Wait for the end of a call at a Twilio twin.
+
+    Raises:
+        trio.TooSlowError: it goes on for longer than `timeout_s`.
+    """
+    with trio.fail_after(timeout_s):
+        while True:
+            answer = await http.get(f"{twilio_url}/twin/calls/{call_sid}/wait?timeout_s=20", timeout=30.0)
+            answer.raise_for_status()
+            known: Mapping[str, Any] = answer.json()
+            if known.get("ended"):
+                return known
+
+
+@asynccontextmanager
+async def open_stack(
+    agent: Path,
+    data: Path,
+    *,
+    progress: Progress = lambda what: None,
+    vapi_options: Sequence[str] = (),
+    service_env: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stack]:
+    """Start everything, point the twin's phone number at the service, and wait until calls may come.
+
+    Raises:
+        ChildFailed: one of the processes did not start; its log's end is in the message.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    logs = data / "logs"
+    auth_token, api_key, secret = (secrets.token_hex(16) for _ in range(3))
+    children: list[Child] = []
+    listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    public_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    async def start(name: str, arguments: Sequence[str], **more: Any) -> Child:
+        progress(f"starting {name}")
+        child = await start_child(name, arguments, logs=logs, **more)
+        children.append(child)
+        return child
+
+    try:
+        credentials = ["--account-sid", ACCOUNT_SID, "--auth-token", auth_token, "--number", NUMBER]
+        twilio = await start(
+            "twilio-twin", ["web", "twin", "twilio", "--port", "0", *credentials, "--data", str(data / "twilio-twin")]
+        )
+        vapi = await start(
+            "vapi-twin",
+            ["web", "twin", "vapi", "--port", "0", "--api-key", api_key, "--agent", str(agent), *vapi_options],
+        )
+        env = {
+            "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+            "TWILIO_AUTH_TOKEN": auth_token,
+            "TWILIO_PHONE_NUMBER": NUMBER,
+            "TWILIO_BASE_URL": twilio.url,
+            "VAPI_API_KEY": api_key,
+            "VAPI_ASSISTANT_ID": "",
+            "VAPI_SERVER_SECRET": secret,
+            "VAPI_BASE_URL": vapi.url,
+            "PUBLIC_URL": public_url,
+            "CALLSCOPE_DATA": str(data),
+            **(service_env or {}),
+        }
+        serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno())]
+        service = await start("callscope", serve, env=env, pass_fds=[listening.fileno()])
+        async with httpx.AsyncClient(timeout=10.0, limits=httpx.Limits(max_connections=200)) as http:
+            progress("waiting for the assistant")
+            await _wait_ready(http, public_url, service)
+            progress("pointing the phone number at the service")
+            rest = TwilioRest(http, account_sid=ACCOUNT_SID, auth_token=auth_token, base_url=twilio.url)
+            await rest.point_number(
+                NUMBER, voice_url=f"{public_url}/webhook/twilio", status_url=f"{public_url}/webhook/twilio/status"
+            )
+            stack = Stack(data, twilio, vapi, service, ACCOUNT_SID, auth_token, http)
+            _announce(stack)
+            yield stack
+    finally:
+        listening.close()
+        with suppress(OSError):
+            (data / STACK_FILE).unlink()
+        with trio.CancelScope(shield=True):  # each stop has its own deadline
+            for child in reversed(children):
+                await child.stop()
+
+
+async def _wait_ready(http: httpx.AsyncClient, public_url: str, service: Child) -> None:
+    why = "no answer"
+    with trio.move_on_after(READY_S):
+        while service.process.returncode is None:
+            with suppress(httpx.TransportError):
+                answer = await http.get(f"{public_url}/ready")
+                if answer.status_code == 200:
+                    return
+                why = answer.text.strip()
+            await trio.sleep(0.05)
+    raise ChildFailed(f"the service is not ready: {why}; see {service.log}")
+
+
+def _announce(stack: Stack) -> None:
+    """Leave word for a second terminal. No secrets: the twin's caller interface needs none."""
+    where = {"twilio": stack.twilio.url, "vapi": stack.vapi.url, "service": stack.service.url}
+    (stack.data / STACK_FILE).write_text(json.dumps(where), encoding="utf-8")
