@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from engine.recording import HeardModel
-
 from actors.ports import Wire
 from engine import events as e
 from engine.agent import Turns
 from engine.audio import FRAME_BYTES, FRAME_MS, SILENCE_FRAME, duration_ms
 from engine.playout import Audio, Done, Mark, Move, Playout, Started
+from engine.recording import HeardModel
 from engine.voice import Voice, VoiceDetector
 from engine.wire import twilio, vapi
 
@@ -203,7 +202,7 @@ class Bridge:
             "Hushed",
             {
                 "utterance": cleared.utterance,
-                "onset_to_clear_ms": round((now - self._onset_at) * 1000, 1) if self._onset_at else None,
+                "onset_to_clear_ms": round((now - self._onset_at) * 1000, 1) if self._voice.speaking else None,
                 "heard_ms": round(cleared.heard_ms),
                 "dropped_ms": round(cleared.dropped_ms),
                 "unsent_ms": unsent_ms,

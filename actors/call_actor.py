@@ -101,7 +101,7 @@ class CallActor:
         self.bridge = Bridge(
             clock=trio.current_time,
             post=self.post,
-            note=self.note,
+            note=self._try_note,
             turns=services.agent.turns,
             tap=self._recording,
         )
@@ -209,8 +209,6 @@ class CallActor:
                 self._late(self._inbox.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
-            except Exception:
-                self._log.exception("late fact lost")
 
     async def _live(self) -> None:
         """The control loop, started again after a crash as often as the budget allows."""
@@ -292,7 +290,10 @@ class CallActor:
             "duration_ms": round((trio.current_time() - self.call.opened_at) * 1000),
             "audio": self.bridge.statistics(),
         }
-        self._keep(Kind.CLOSED, "Closed", trio.current_time(), data)
+        try:
+            self._keep(Kind.CLOSED, "Closed", trio.current_time(), data)
+        except Exception:
+            self._log.exception("end of call not kept")
         if self.agent_call is not None and self.call.agent_up_at is None:
             try:
                 await self.services.vapi.end_call(self.agent_call)
@@ -351,17 +352,16 @@ class CallActor:
         """One tool in a scope of its own. A tool that commits is not cancelled once it has begun."""
         run = self._runs[order.tool_call_id]
         known = self.services.toolbox.tools.get(order.name)
+        changes_the_world = known is not None and known.spec.effect in (ToolEffect.COMMIT, ToolEffect.TERMINAL)
         began = trio.current_time()
         result: ToolResult | None = None
         try:
             with run.scope:
-                if known is not None and known.spec.effect in (ToolEffect.COMMIT, ToolEffect.TERMINAL):
+                if changes_the_world:
                     await self.services.journal.commit(self._record(Kind.NOTE, "ToolIntent", began, _facts(order)))
-                    scope = trio.move_on_after(LONGEST_TOOL_S, shield=True)  # once begun, it is not cut short
-                else:
-                    scope = trio.move_on_after(LONGEST_TOOL_S)
                 caller = Caller(self.call_id, self.arrival.from_number)
-                with scope:
+                # Once begun, what changes the world is not cut short by a hang-up; its own time-out still holds.
+                with trio.move_on_after(LONGEST_TOOL_S, shield=changes_the_world):
                     result = await self.services.toolbox.run(order.tool_call_id, order.name, order.arguments, caller)
         except Exception as crash:
             self._log.exception("tool crashed", tool=order.name)
@@ -370,12 +370,23 @@ class CallActor:
         if result is None:
             result = ToolResult(order.tool_call_id, order.name, "The call is over.", ok=False)
         now = trio.current_time()
+        if changes_the_world:
+            await self._make_durable(result)
         self._answer(order.tool_call_id, run, result)
         self.post(
             e.ToolAnswered(
                 at=now, tool_call_id=order.tool_call_id, ok=result.ok, took_ms=round((now - began) * 1000, 1)
             )
         )
+
+    async def _make_durable(self, result: ToolResult) -> None:
+        """What has changed the world is on disk before anybody is told of it."""
+        done = {"tool_call_id": result.tool_call_id, "name": result.name, "ok": result.ok}
+        try:
+            with trio.CancelScope(shield=True):  # the journal's own patience is the deadline
+                await self.services.journal.commit(self._record(Kind.NOTE, "ToolDone", trio.current_time(), done))
+        except CallscopeError as trouble:
+            self._log.error("tool result is not durable", tool=result.name, why=str(trouble))
 
     def _answer(self, tool_call_id: str, run: ToolRun, result: ToolResult) -> None:
         """Settle a run: the result is in the journal before anybody is told."""
@@ -405,8 +416,11 @@ class CallActor:
     # --- journal ---------------------------------------------------------------------------------------------------
 
     def _late(self, fact: e.Event) -> None:
-        """A fact after the end: it is kept, and revives nothing."""
-        self._keep(Kind.EVENT, type(fact).__name__, fact.at, _facts(fact))
+        """A fact after the end: it is kept, and revives nothing. Never raises: whoever told it lives on."""
+        try:
+            self._keep(Kind.EVENT, type(fact).__name__, fact.at, _facts(fact))
+        except Exception:
+            self._log.exception("late fact lost")
 
     def _keep(self, kind: Kind, name: str, at: float, data: Mapping[str, Any]) -> None:
         self.services.journal.append(self._record(kind, name, at, data))

@@ -113,20 +113,40 @@ def _tool_done(call: Call, event: e.ToolAnswered | e.LastToolAnswered) -> dict[s
     return {"tools": left, "active_at": event.at}
 
 
+def _leaving(words: Callable[[Call, Any], dict[str, Any]]) -> _Note:
+    """Why the call leaves and what Twilio shall say then: the first reason counts, later ones are its echoes."""
+    return lambda call, event: {} if call.phase in (Phase.TRANSFERRING, Phase.ENDED) else words(call, event)
+
+
 def _fallback(reason: Callable[[Any], str]) -> _Note:
-    return lambda call, event: {
-        "reason": reason(event),
-        "next_words": call.policy.fallback_words,
-        "next_number": call.policy.fallback_number,
-    }
+    return _leaving(
+        lambda call, event: {
+            "reason": reason(event),
+            "next_words": call.policy.fallback_words,
+            "next_number": call.policy.fallback_number,
+        }
+    )
 
 
 def _goodbye(reason: Callable[[Any], str]) -> _Note:
-    return lambda call, event: {
-        "reason": reason(event),
-        "next_words": call.policy.goodbye_words,
-        "next_number": None,
-    }
+    return _leaving(
+        lambda call, event: {
+            "reason": reason(event),
+            "next_words": call.policy.goodbye_words,
+            "next_number": None,
+        }
+    )
+
+
+def _transfer(call: Call, event: e.TransferOrdered) -> dict[str, Any]:
+    return {"reason": "transferred", "next_words": event.words, "next_number": event.number}
+
+
+def _farewell(call: Call, event: e.AgentEnded) -> dict[str, Any]:
+    noted: dict[str, Any] = {"farewell_at": event.at, "reason": event.reason}
+    if call.phase is Phase.CONNECTING:  # it left before anybody could hear it
+        noted |= {"next_words": call.policy.fallback_words, "next_number": call.policy.fallback_number}
+    return noted
 
 
 def _active(call: Call, event: e.Event) -> dict[str, Any]:
@@ -154,7 +174,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.ToolRequested: lambda call, event: {"tools": (*call.tools, event.tool_call_id), "active_at": event.at},
     e.ToolAnswered: _tool_done,
     e.LastToolAnswered: _tool_done,
-    e.AgentEnded: lambda call, event: {"farewell_at": event.at, "reason": event.reason},
+    e.AgentEnded: _leaving(_farewell),
     e.StreamEnded: lambda call, event: {"reason": call.reason or event.reason},
     e.CallerHungUp: lambda call, event: {"reason": call.reason or f"caller {event.status}"},
     e.HandedOver: lambda call, event: {"reason": call.reason or event.how},
@@ -166,9 +186,5 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.IdlePassed: _goodbye(lambda event: "nobody spoke"),
     e.DurationPassed: _goodbye(lambda event: "longest duration reached"),
     e.HangUpOrdered: _goodbye(lambda event: event.reason),
-    e.TransferOrdered: lambda call, event: {
-        "reason": "transferred",
-        "next_words": event.words,
-        "next_number": event.number,
-    },
+    e.TransferOrdered: _leaving(_transfer),
 }

@@ -1,4 +1,7 @@
-"""A whole call in memory: real supervisor, actor, bridge and legs; fake sockets, vendors and disk; virtual time."""
+"""A whole call in memory: real supervisor, actor, bridge and legs; fake sockets, vendors and disk.
+
+A test takes `autojump_clock` itself, and before `house`: pytest-trio looks for the clock among a test's own arguments.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.call_actor import Arrival, CallActor, Services
 from actors.journal_memory import MemoryJournal
@@ -58,14 +60,16 @@ class House:
     nursery: trio.Nursery
     callers: list[Caller] = field(default_factory=list)
 
-    async def ring(self, sid: str = "CA1") -> Caller:
-        """A call comes in and its stream opens."""
+    async def ring(self, sid: str = "CA1", *, greet: bool = True) -> Caller:
+        """A call comes in and its stream opens; Vapi says that it is there."""
         admitted = self.supervisor.admit(Arrival(sid, "AC1", "+15550123", "+15550199"))
         assert isinstance(admitted, Admitted)
         caller = Caller(self, sid, admitted)
         self.callers.append(caller)
         caller.open_stream(admitted.token)
         await trio.sleep(0.2)
+        if greet and self.plane.dialled:
+            caller.agent_frame(type="status-update", status="in-progress")
         return caller
 
     async def records(self, call_id: str) -> Sequence[Record]:
@@ -170,7 +174,7 @@ async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
 
 
 @pytest.fixture
-async def house(nursery: trio.Nursery, autojump_clock: MockClock) -> AsyncIterator[House]:
+async def house(nursery: trio.Nursery) -> AsyncIterator[House]:
     numbers = iter(range(1, 10_000))
     plane, vapi, twilio = FakePlane(), FakeVapi(), FakeTwilio()
     journal, recorder = MemoryJournal(), FakeRecorder()

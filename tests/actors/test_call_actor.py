@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from actors.call_actor import Arrival
 from engine.errors import VapiTrouble
 from engine.journal import Kind, Record
 from engine.phases import Phase
@@ -18,7 +21,7 @@ def names(records: Any, *kinds: Kind) -> list[str]:
     return [record.name for record in records if not kinds or record.kind in kinds]
 
 
-async def test_a_call_from_ring_to_hang_up(house: House) -> None:
+async def test_a_call_from_ring_to_hang_up(autojump_clock: MockClock, house: House) -> None:
     """The agent greets, the caller listens, answers and hangs up; nothing is left behind."""
     caller = await house.ring()
     assert caller.phase is Phase.LISTENING
@@ -39,7 +42,7 @@ async def test_a_call_from_ring_to_hang_up(house: House) -> None:
     assert [record.seq for record in records] == list(range(len(records)))
 
 
-async def test_barge_in_by_voice(house: House) -> None:
+async def test_barge_in_by_voice(autojump_clock: MockClock, house: House) -> None:
     """Forty milliseconds of voice: `clear` goes out, what Vapi goes on sending is dropped, a late mark is nothing."""
     caller = await house.ring()
     caller.agent_says(4000, more=True)
@@ -66,7 +69,7 @@ async def test_barge_in_by_voice(house: House) -> None:
     assert len(hushed) == 1 and hushed[0].data["dropped_ms"] > 2000
 
 
-async def test_the_caller_is_heard_by_vapi_on_a_steady_clock(house: House) -> None:
+async def test_the_caller_is_heard_by_vapi_on_a_steady_clock(autojump_clock: MockClock, house: House) -> None:
     """Fifty frames a second arrive at Vapi, even when Twilio sends none for a while."""
     caller = await house.ring()
     before = len(caller.agent.audio())
@@ -76,7 +79,7 @@ async def test_the_caller_is_heard_by_vapi_on_a_steady_clock(house: House) -> No
     assert 45 <= frames <= 51
 
 
-async def test_first_words_while_vapi_connects(house: House) -> None:
+async def test_first_words_while_vapi_connects(autojump_clock: MockClock, house: House) -> None:
     """What the caller says before Vapi's socket is open is not lost."""
     house.vapi.delay_s = 0.4
     caller = await house.ring()
@@ -85,7 +88,7 @@ async def test_first_words_while_vapi_connects(house: House) -> None:
     assert caller.agent.audio().count(b"\x20") > 300
 
 
-async def test_a_tool_runs_as_a_scope_of_the_call(house: House) -> None:
+async def test_a_tool_runs_as_a_scope_of_the_call(autojump_clock: MockClock, house: House) -> None:
     """The result is in the journal, then with Vapi; the same webhook again gets the same answer and runs nothing."""
     caller = await house.ring()
     asked = [vapi.ToolCall(id="t1", name="check_availability", arguments={"party": "2", "time": "20:00"}, problem=None)]
@@ -115,7 +118,9 @@ async def test_a_tool_runs_as_a_scope_of_the_call(house: House) -> None:
         ("never_answers", {}, "took too long"),
     ],
 )
-async def test_tools_that_go_wrong_answer_in_words(house: House, name: str, arguments: Any, says: str) -> None:
+async def test_tools_that_go_wrong_answer_in_words(
+    autojump_clock: MockClock, house: House, name: str, arguments: Any, says: str
+) -> None:
     """Whatever a tool does, the model gets a sentence and the call goes on."""
     caller = await house.ring()
     asked = [vapi.ToolCall(id="t1", name=name, arguments=arguments, problem=None)]
@@ -124,7 +129,7 @@ async def test_tools_that_go_wrong_answer_in_words(house: House, name: str, argu
     assert caller.actor.call.phase is not Phase.ENDED
 
 
-async def test_hanging_up_cancels_a_running_tool(house: House) -> None:
+async def test_hanging_up_cancels_a_running_tool(autojump_clock: MockClock, house: House) -> None:
     """No task outlives its call."""
     caller = await house.ring()
     asked = [vapi.ToolCall(id="t1", name="never_answers", arguments={}, problem=None)]
@@ -142,7 +147,7 @@ async def test_hanging_up_cancels_a_running_tool(house: House) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, None])
-async def test_vapi_refuses_the_call(house: House, status: int | None) -> None:
+async def test_vapi_refuses_the_call(autojump_clock: MockClock, house: House, status: int | None) -> None:
     """The caller hears words within two seconds, and Twilio gets the fallback."""
     house.vapi.trouble = VapiTrouble("no", status=status)
     caller = await house.ring()
@@ -155,7 +160,7 @@ async def test_vapi_refuses_the_call(house: House, status: int | None) -> None:
     assert closed.data["outcome"] == "handed over" and "agent lost: Vapi" in closed.data["reason"]
 
 
-async def test_vapi_hangs_and_the_caller_hears_a_holding_sentence(house: House) -> None:
+async def test_vapi_hangs_and_the_caller_hears_a_holding_sentence(autojump_clock: MockClock, house: House) -> None:
     """Silence never lasts two seconds: first a holding sentence, then the fallback."""
     house.vapi.delay_s = 60.0
     caller = await house.ring()
@@ -164,7 +169,7 @@ async def test_vapi_hangs_and_the_caller_hears_a_holding_sentence(house: House) 
     assert house.supervisor.next_step("CA1").words == FALLBACK.words
 
 
-async def test_vapis_socket_dies_in_mid_call(house: House) -> None:
+async def test_vapis_socket_dies_in_mid_call(autojump_clock: MockClock, house: House) -> None:
     """The stream closes at once, so that Twilio can say the fallback words; the journal has the reason."""
     caller = await house.ring()
     caller.agent_says(2000, more=True)
@@ -176,14 +181,14 @@ async def test_vapis_socket_dies_in_mid_call(house: House) -> None:
     assert "socket closed 1006" in caller.actor.call.reason
 
 
-async def test_an_open_vapi_socket_on_which_nothing_comes(house: House) -> None:
+async def test_an_open_vapi_socket_on_which_nothing_comes(autojump_clock: MockClock, house: House) -> None:
     """A socket that opens and stays dumb is no agent."""
-    caller = await house.ring()
+    caller = await house.ring(greet=False)
     await until(lambda: caller.wire.closed is not None, within_s=6.0)
     assert "silent for 5 s" in caller.actor.call.reason
 
 
-async def test_twilio_vanishes_without_a_stop(house: House) -> None:
+async def test_twilio_vanishes_without_a_stop(autojump_clock: MockClock, house: House) -> None:
     """No frame for two seconds is a dead line: the agent stops costing, and REST looks after the call."""
     caller = await house.ring()
     caller.agent_says(200)
@@ -194,7 +199,7 @@ async def test_twilio_vanishes_without_a_stop(house: House) -> None:
     assert house.twilio.redirected == [("CA1", "https://calls.example.com/webhook/twilio/next")]
 
 
-async def test_the_agent_ends_the_call_and_its_last_words_are_heard(house: House) -> None:
+async def test_the_agent_ends_the_call_and_its_last_words_are_heard(autojump_clock: MockClock, house: House) -> None:
     """The line closes only after the mark of the last word is back."""
     caller = await house.ring()
     caller.agent_says(1500)
@@ -207,11 +212,9 @@ async def test_the_agent_ends_the_call_and_its_last_words_are_heard(house: House
     assert house.supervisor.next_step("CA1").words == ""
 
 
-class Treacherous(dict[str, Any]):
-    """Data that explodes when it is written down: a bug in one call."""
-
-
-async def test_a_crash_in_one_call_leaves_the_others_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_in_one_call_leaves_the_others_alone(
+    autojump_clock: MockClock, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first crash is survived; the next one ends this call with a sentence; its neighbour hears nothing of it."""
     victim, neighbour = await house.ring("CA1"), await house.ring("CA2")
     append = house.journal.append
@@ -239,7 +242,7 @@ async def test_a_crash_in_one_call_leaves_the_others_alone(house: House, monkeyp
 
 
 async def test_a_journal_that_always_crashes_still_hands_the_call_over(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even when giving up crashes too, the caller hears a sentence."""
     caller = await house.ring()
@@ -256,7 +259,7 @@ async def test_a_journal_that_always_crashes_still_hands_the_call_over(
     assert house.supervisor.next_step("CA1").words == FALLBACK.words
 
 
-async def test_a_flood_of_facts_is_that_calls_fault_alone(house: House) -> None:
+async def test_a_flood_of_facts_is_that_calls_fault_alone(autojump_clock: MockClock, house: House) -> None:
     """An inbox that overflows ends its own call with words, not the process."""
     victim, neighbour = await house.ring("CA1"), await house.ring("CA2")
     for _ in range(3):
@@ -268,7 +271,7 @@ async def test_a_flood_of_facts_is_that_calls_fault_alone(house: House) -> None:
     assert neighbour.phase is Phase.LISTENING
 
 
-async def test_tokens_are_for_one_stream_of_one_call(house: House) -> None:
+async def test_tokens_are_for_one_stream_of_one_call(autojump_clock: MockClock, house: House) -> None:
     """Used, unknown or foreign tokens open nothing."""
     caller = await house.ring("CA1")
     other = await house.ring("CA2")
@@ -289,7 +292,9 @@ async def test_tokens_are_for_one_stream_of_one_call(house: House) -> None:
         b'{"event":"mark"}',
     ],
 )  # fmt: skip
-async def test_nonsense_from_twilio_is_counted_and_the_call_goes_on(house: House, payload: bytes) -> None:
+async def test_nonsense_from_twilio_is_counted_and_the_call_goes_on(
+    autojump_clock: MockClock, house: House, payload: bytes
+) -> None:
     """Malformed JSON, wrong types, unknown events, base64 garbage: a counted drop, never a crash."""
     caller = await house.ring()
     for _ in range(3):
@@ -301,7 +306,7 @@ async def test_nonsense_from_twilio_is_counted_and_the_call_goes_on(house: House
     assert names(await house.records(caller.call_id)).count("OddMessage") <= 2
 
 
-async def test_media_before_start_and_a_second_start(house: House) -> None:
+async def test_media_before_start_and_a_second_start(autojump_clock: MockClock, house: House) -> None:
     """Neither opens, moves or ends a call."""
     caller = await house.ring()
     caller.send(event="start", sequenceNumber="1", streamSid="MZ2", start={
@@ -312,7 +317,7 @@ async def test_media_before_start_and_a_second_start(house: House) -> None:
     assert caller.phase is Phase.LISTENING
 
 
-async def test_the_report_is_consumed_once(house: House) -> None:
+async def test_the_report_is_consumed_once(autojump_clock: MockClock, house: House) -> None:
     """A report after the end is kept; its copy is not; neither revives the call."""
     caller = await house.ring()
     assert caller.actor.agent_call is not None
@@ -326,31 +331,27 @@ async def test_the_report_is_consumed_once(house: House) -> None:
     assert caller.phase is Phase.ENDED
 
 
-async def test_draining_admits_nobody_and_ends_the_rest_with_words(house: House) -> None:
+async def test_draining_admits_nobody_and_ends_the_rest_with_words(autojump_clock: MockClock, house: House) -> None:
     """A deploy: new callers get the fallback, the one on the line may finish, then gets a goodbye."""
     caller = await house.ring()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: house.supervisor.drain(patience_s=3.0))
+        nursery.start_soon(partial(house.supervisor.drain, patience_s=3.0))
         await trio.sleep(0.1)
-        from actors.call_actor import Arrival  # noqa: PLC0415
-
         assert house.supervisor.admit(Arrival("CA9", "AC1", "+1", "+2")).words == FALLBACK.words  # type: ignore[union-attr]
         assert caller.phase is Phase.LISTENING
         await until(lambda: caller.wire.closed is not None)
         assert "Goodbye" in house.supervisor.next_step("CA1").words
 
 
-async def test_the_same_webhook_twice_is_one_call(house: House) -> None:
+async def test_the_same_webhook_twice_is_one_call(autojump_clock: MockClock, house: House) -> None:
     """Twilio retries its voice webhook: the second answer belongs to the same call."""
-    from actors.call_actor import Arrival  # noqa: PLC0415
-
     first = house.supervisor.admit(Arrival("CA1", "AC1", "+1", "+2"))
     again = house.supervisor.admit(Arrival("CA1", "AC1", "+1", "+2"))
     assert first.call_id == again.call_id  # type: ignore[union-attr]
     assert len(house.vapi.bodies) <= 1 and house.supervisor.statistics.admitted == 1
 
 
-async def test_the_recording_is_aligned_to_the_sample(house: House) -> None:
+async def test_the_recording_is_aligned_to_the_sample(autojump_clock: MockClock, house: House) -> None:
     """Left and right are equally long, and what was cleared is not on it."""
     caller = await house.ring()
     caller.agent_says(3000, more=True)

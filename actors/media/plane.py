@@ -1,0 +1,304 @@
+"""The media plane: one Trio task that owns every media socket of the process.
+
+It sleeps on one epoll that lies inside Trio's own, then serves all ready sockets in a round of plain function calls
+(read, deliver, write, report) without a switch between tasks. Measured, this is what makes hundreds of calls a
+core possible (DESIGN §3). Linux only, because of epoll.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf
+from types import MappingProxyType
+from typing import ParamSpec
+
+import structlog
+import trio
+
+from actors.media.dialling import connect, target_of
+from actors.media.failures import log_failure
+from actors.media.frames import MaskPool
+from actors.media.handshake import Answering, Asking, DialFailed
+from actors.media.statistics import PlaneStatistics
+from actors.media.transport import PlainTransport, TlsTransport, Transport, prepare
+from actors.media.wire import SWEEP_S, Limits, MediaWire
+from actors.ports import Doorkeeper, Wire, WireListener
+
+__all__ = ["TICK_S", "MediaPlane"]
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.020
+LATE_TICK_S = 0.100
+SOCKETS_A_ROUND = 512
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+P = ParamSpec("P")
+Tick = Callable[[float], None]
+
+
+class MediaPlane:
+    """Adopts and dials websockets, and beats time for those who play audio.
+
+    `run` is the one task; every other method may be called from any task of the same Trio loop (never from another
+    thread), before `run` too. Limits: `max_message_bytes` of one message in (over it: close 1009), `audio_queue_ms` of
+    unsent audio a wire, `max_queue_bytes` unsent in all a wire (over it: abort), `max_handshakes` adopted sockets that
+    have not yet finished their upgrade. `in_place=False` gives every frame to the library, to compare.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_message_bytes: int = 65_536,
+        audio_queue_ms: int = 1_000,
+        handshake_timeout_s: float = 5.0,
+        close_timeout_s: float = 2.0,
+        ping_interval_s: float = 20.0,
+        ping_timeout_s: float = 10.0,
+        stall_timeout_s: float = 5.0,
+        max_queue_bytes: int = 262_144,
+        max_handshakes: int = 256,
+        in_place: bool = True,
+    ) -> None:
+        self.limits = Limits(
+            max_message_bytes=max_message_bytes,
+            audio_queue_ms=audio_queue_ms,
+            handshake_timeout_s=handshake_timeout_s,
+            close_timeout_s=close_timeout_s,
+            ping_interval_s=ping_interval_s,
+            ping_timeout_s=ping_timeout_s,
+            stall_timeout_s=stall_timeout_s,
+            max_queue_bytes=max_queue_bytes,
+            in_place=in_place,
+        )
+        self.counts = PlaneStatistics()
+        self.masks = MaskPool()
+        self._max_handshakes = max_handshakes
+        self._epoll = select.epoll()
+        self._wires: dict[int, MediaWire] = {}
+        self._to_flush: list[MediaWire] = []
+        self._to_read: list[MediaWire] = []
+        self._to_report: list[tuple[WireListener, int, str]] = []
+        self._ticks: list[Tick] = []
+        self._next_tick, self._next_sweep = inf, inf
+        self._tls: ssl.SSLContext | None = None
+        self._sleep = trio.CancelScope()
+        self._is_awake = True
+        self._is_over = False
+
+    # ---- for everybody
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. On the way out every socket is closed and every listener told (1001)."""
+        try:
+            task_status.started()
+            while True:
+                await self._rest()
+                self._round()
+        finally:
+            self._stop()
+
+    def adopt(self, sock: socket.socket, doorkeeper: Doorkeeper, *, peer: str) -> None:
+        """Take a connected socket whose upgrade request is still unread. It is the plane's from here on."""
+        if self._is_over or self.counts.handshakes_now >= self._max_handshakes:
+            self.counts.refused += 1
+            log.warning("media.turned_away", peer=peer, handshakes=self.counts.handshakes_now)
+            sock.close()
+            return
+        handshake = Answering(doorkeeper, peer, self.limits.max_message_bytes)
+        try:
+            prepare(sock)
+            self._add(sock, PlainTransport(sock), handshake, peer)
+        except OSError as error:  # it is gone already
+            log.info("media.adopt_failed", peer=peer, error=type(error).__name__)
+            sock.close()
+
+    async def dial(
+        self,
+        url: str,
+        listener: WireListener,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        timeout_s: float = 5.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> Wire:
+        """Open a websocket to `url` (ws or wss) within `timeout_s`, all steps together.
+
+        The listener hears `on_open` just before this returns, and messages may come to it before the caller runs
+        again. When the dial fails or is cancelled after that, it hears `on_closed`; before, nothing.
+
+        Raises:
+            DialFailed: why, in words without the address, which may be a secret.
+        """
+        if self._is_over:
+            raise DialFailed("the media plane has stopped")
+        target = target_of(url)
+        wire: MediaWire | None = None
+        with trio.move_on_after(timeout_s):
+            sock = await connect(target)
+            wire = self._dialled(sock, Asking(target, listener, headers, self.limits.max_message_bytes), ssl_context)
+            try:
+                await wire.shaken.wait()
+            except trio.Cancelled:
+                wire.abort()
+                raise
+            if wire.failure is not None:
+                raise wire.failure
+            return wire
+        raise DialFailed(f"no {'answer' if wire else 'connection'} within {timeout_s:g} s")
+
+    def every_tick(self, callback: Tick) -> Callable[[], None]:
+        """Call `callback(trio.current_time())` about every 20 ms from the plane's task, until the returned function is
+        called. Ticks that a stall swallowed are not made up for: count time, not ticks. A callback that raises is
+        reported and dropped.
+        """
+        if not self._ticks:
+            self._next_tick = trio.current_time() + TICK_S
+        self._ticks.append(callback)
+        self._wake()
+
+        def unregister() -> None:
+            if callback in self._ticks:
+                self._ticks.remove(callback)
+
+        return unregister
+
+    def statistics(self) -> PlaneStatistics:
+        return replace(self.counts, sockets_now=len(self._wires))
+
+    # ---- for the wires
+
+    def flush_later(self, wire: MediaWire) -> None:
+        if not wire.is_flush_due:
+            wire.is_flush_due = True
+            self._to_flush.append(wire)
+            self._wake()
+
+    def read_again(self, wire: MediaWire) -> None:
+        self._to_read.append(wire)
+
+    def watch(self, wire: MediaWire, *, for_room: bool) -> None:
+        self._epoll.modify(wire.fd, select.EPOLLIN | (select.EPOLLOUT if for_room else 0))
+
+    def forget(self, wire: MediaWire) -> None:
+        if self._wires.pop(wire.fd, None) is not None:
+            self._epoll.unregister(wire.fd)
+
+    def report(self, listener: WireListener, code: int, reason: str) -> None:
+        self._to_report.append((listener, code, reason))
+        self._wake()
+
+    # ---- the one task
+
+    def _wake(self) -> None:
+        if not self._is_awake:
+            self._is_awake = True
+            self._sleep.cancel()
+
+    async def _rest(self) -> None:
+        """Sleep until a socket is ready, a deadline passes or somebody wakes us. Always lets other tasks run."""
+        if self._to_read or self._to_flush or self._to_report:
+            await trio.lowlevel.checkpoint()
+            return
+        deadline = min(self._next_tick if self._ticks else inf, self._next_sweep if self._wires else inf)
+        with trio.CancelScope(deadline=deadline) as self._sleep:
+            self._is_awake = False
+            try:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+            finally:
+                self._is_awake = True
+
+    def _round(self) -> None:
+        now = trio.current_time()
+        backlog, self._to_read = self._to_read, []
+        for wire in backlog:
+            self._guarded(wire, wire.read)
+        for fd, events in self._epoll.poll(0, SOCKETS_A_ROUND):
+            ready = self._wires.get(fd)
+            if ready is None:
+                continue
+            if events & ~select.EPOLLOUT:
+                self._guarded(ready, ready.read)
+            if events & select.EPOLLOUT:
+                self.flush_later(ready)
+        if now >= self._next_tick and self._ticks:
+            self._tick(now)
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_S
+            for wire in list(self._wires.values()):
+                self._guarded(wire, wire.check, now)
+        self._write_and_report()
+
+    def _guarded(self, wire: MediaWire, act: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            act(*args, **kwargs)
+        except Exception as error:  # a bug of ours: this wire's, and nobody else's
+            log_failure("media.bug", error, peer=wire.peer)
+            wire.abort()
+
+    def _write_and_report(self) -> None:
+        while self._to_flush or self._to_report:
+            flushing, self._to_flush = self._to_flush, []
+            for wire in flushing:
+                self._guarded(wire, wire.flush)
+            reports, self._to_report = self._to_report, []
+            for listener, code, reason in reports:
+                try:
+                    listener.on_closed(code, reason)
+                except Exception as error:
+                    self.counts.listener_errors += 1
+                    log_failure("media.listener_failed", error)
+
+    def _tick(self, now: float) -> None:
+        late = now - self._next_tick
+        self._next_tick = now + TICK_S - late % TICK_S
+        self.counts.ticks += 1
+        self.counts.late_ticks += late > LATE_TICK_S
+        for callback in tuple(self._ticks):
+            try:
+                callback(now)
+            except Exception as error:
+                log_failure("media.tick_failed", error)
+                if callback in self._ticks:
+                    self._ticks.remove(callback)
+
+    # ---- sockets
+
+    def _dialled(self, sock: socket.socket, handshake: Asking, ssl_context: ssl.SSLContext | None) -> MediaWire:
+        uri = handshake.uri
+        try:
+            prepare(sock)
+            transport: Transport = PlainTransport(sock)
+            if uri.secure:
+                transport = TlsTransport(sock, ssl_context or self._default_tls(), uri.host)
+            return self._add(sock, transport, handshake, uri.host)
+        except (OSError, ValueError) as error:
+            sock.close()
+            raise DialFailed(type(error).__name__) from error
+
+    def _default_tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()  # 40 ms of blocked loop: once
+        return self._tls
+
+    def _add(self, sock: socket.socket, transport: Transport, handshake: Answering | Asking, peer: str) -> MediaWire:
+        fd = sock.fileno()
+        self._epoll.register(fd, select.EPOLLIN)
+        if not self._wires:
+            self._next_sweep = trio.current_time() + SWEEP_S
+            self._wake()
+        self._wires[fd] = wire = MediaWire(self, fd, transport, handshake, peer)
+        return wire
+
+    def _stop(self) -> None:
+        self._is_over = True
+        for wire in list(self._wires.values()):
+            self._guarded(wire, wire.stop)
+        self._write_and_report()
+        self._ticks.clear()
+        self._epoll.close()

@@ -1,0 +1,225 @@
+"""One websocket after its handshake, without a socket: bytes in, whole messages out, and the other way.
+
+`websockets`' sans-I/O object holds the protocol state. It is given *whole frames only*, one at a time, so that between
+two calls it always stands at a frame boundary. That makes the shortcut safe: a whole, unfragmented text or binary frame
+that arrives while no message is half received may be taken out here without the library ever knowing of it. All
+else (control frames, fragments, wrong bits, too long) goes to the library, whose judgement is final.
+
+UTF-8 of a text message is checked here only when it came in fragments; the JSON reader checks the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import CLIENT, OPEN, SEND_EOF, Protocol
+
+from actors.media.frames import BINARY, FIN, MASKED, TEXT, MaskPool, apply_mask, client_frame, server_frame
+
+__all__ = ["FRAMES_A_TURN", "Ending", "Message", "Session", "drain", "library_log"]
+
+
+Message = tuple[int, bytes]
+
+FRAMES_A_TURN = 128
+"""One wire gets at most so many frames read before the others have theirs."""
+
+MAX_FRAGMENTS = 1_024
+"""A message in more fragments than this is an attack on our time, not speech."""
+
+_PLAIN = (FIN | TEXT, FIN | BINARY)
+
+library_log = logging.getLogger("actors.media.websockets")
+"""The library writes whole requests at DEBUG: addresses that are secrets (vapi.md §4.1). So it never gets there."""
+library_log.setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why no more messages will come. `ours`: the peer broke a rule or a limit and we closed."""
+
+    code: int
+    reason: str
+    ours: bool
+
+
+def drain(protocol: Protocol) -> tuple[bytes, bool]:
+    """What the library wants sent (whole control frames, or an HTTP head), and whether the stream ends after it."""
+    writes = protocol.data_to_send()
+    return b"".join(writes), SEND_EOF in writes
+
+
+class Session:
+    """The protocol state of one open websocket."""
+
+    __slots__ = (
+        "_fragments",
+        "_fragments_opcode",
+        "_from_client",
+        "_in_place",
+        "_masks",
+        "_max_bytes",
+        "_need",
+        "_plain",
+        "_protocol",
+        "_rest",
+        "ending",
+        "pings",
+        "pong",
+        "touched",
+    )
+
+    def __init__(self, protocol: Protocol, masks: MaskPool, *, max_message_bytes: int, in_place: bool = True) -> None:
+        """`protocol` is OPEN and was fed its handshake only. `in_place=False`: the library on every frame."""
+        self._protocol, self._masks, self._max_bytes = protocol, masks, max_message_bytes
+        self._from_client = protocol.side is not CLIENT
+        self._in_place = in_place
+        self._plain = in_place
+        self._rest, self._need = bytearray(), 0
+        self._fragments: list[bytes] = []
+        self._fragments_opcode = TEXT
+        self.ending: Ending | None = None
+        self.pings = 0
+        """Pings and pongs received since this was last set to 0."""
+        self.pong: bytes | None = None
+        """What the latest pong carried."""
+        self.touched = False
+        """The library was used: there may be something to send, or an ending. Set to False by whoever looks."""
+
+    # ---- receiving
+
+    @property
+    def backlog(self) -> bool:
+        """Whole frames may still wait inside because one turn was over: call `receive(b"")`."""
+        return bool(self._rest) and len(self._rest) >= self._need and self.ending is None
+
+    def receive(self, data: bytes, turn: int = FRAMES_A_TURN) -> list[Message]:  # noqa: PLR0912
+        """Take bytes from the wire, give whole messages: (opcode, payload). One loop: calls would cost a tenth."""
+        if self.ending is not None:
+            return []
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._need:
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        messages: list[Message] = []
+        at, size, from_client = 0, len(data), self._from_client
+        self._need = 0
+        while turn and at < size:
+            if size - at < 2:
+                self._need = 2
+                break
+            first, second = data[at], data[at + 1]
+            start, length = at + 2, second & 0x7F
+            if length >= 126:
+                start = at + (4 if length == 126 else 10)
+                if size < start:
+                    self._need = start - at
+                    break
+                length = int.from_bytes(data[at + 2 : start], "big")
+            if (second >= MASKED) is not from_client or length > self._max_bytes:
+                self._ask_library(data[at:], messages)  # it will refuse, with the right code
+                return messages
+            if from_client:
+                start += 4
+            end = start + length
+            if end > size:
+                self._need = end - at
+                break
+            if self._plain and first in _PLAIN:
+                payload = data[start:end]
+                if from_client:
+                    payload = apply_mask(payload, data[start - 4 : start])
+                messages.append((first & 0x0F, payload))
+            elif not self._ask_library(data[at:end], messages):
+                return messages
+            at = end
+            turn -= 1
+        if at < size:
+            self._rest += data[at:]
+        return messages
+
+    def _ask_library(self, frame: bytes, messages: list[Message]) -> bool:
+        """Have the library judge one whole frame. False: the stream of messages ends with it."""
+        protocol = self._protocol
+        self.touched = True
+        protocol.receive_data(frame)
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._on_frame(event, messages)
+        if protocol.parser_exc is not None:
+            sent = protocol.close_sent
+            self.ending = Ending(sent.code if sent else 1006, sent.reason if sent else "", ours=True)
+        elif protocol.close_rcvd is not None and self.ending is None:
+            self.ending = Ending(protocol.close_rcvd.code, protocol.close_rcvd.reason, ours=False)
+        self._refresh()
+        return self.ending is None
+
+    def _on_frame(self, frame: Frame, messages: list[Message]) -> None:
+        opcode, payload = frame.opcode, bytes(frame.data)
+        if opcode is Opcode.PING or opcode is Opcode.PONG:
+            self.pings += 1
+            if opcode is Opcode.PONG:
+                self.pong = payload
+        elif opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                messages.append((int(opcode), payload))
+            else:
+                self._fragments, self._fragments_opcode = [payload], int(opcode)
+        elif opcode is Opcode.CONT:
+            self._fragments.append(payload)
+            if frame.fin:
+                self._finish_message(messages)
+            elif len(self._fragments) > MAX_FRAGMENTS:
+                self.fail(CloseCode.POLICY_VIOLATION, "too many fragments")
+
+    def _finish_message(self, messages: list[Message]) -> None:
+        payload, self._fragments = b"".join(self._fragments), []
+        if self._fragments_opcode == TEXT:
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                self.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+                return
+        messages.append((self._fragments_opcode, payload))
+
+    def _refresh(self) -> None:
+        protocol = self._protocol
+        self._plain = self._in_place and protocol.state is OPEN and protocol.current_size is None
+
+    # ---- sending
+
+    def encode(self, opcode: int, payload: bytes) -> bytes:
+        """One whole message as one frame. Only while the session is open."""
+        if self._in_place:
+            if self._from_client:
+                return server_frame(opcode, payload)
+            return client_frame(opcode, payload, self._masks.take())
+        if opcode == TEXT:
+            self._protocol.send_text(payload)
+        else:
+            self._protocol.send_binary(payload)
+        return b"".join(self._protocol.data_to_send())
+
+    def to_send(self) -> tuple[bytes, bool]:
+        """As `drain`."""
+        return drain(self._protocol)
+
+    def ping(self, payload: bytes) -> None:
+        self._protocol.send_ping(payload)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake. Call once, and only while no ending has come."""
+        self._protocol.send_close(code, reason)
+        self._refresh()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close because a rule was broken; nothing more is read."""
+        if self.ending is None:
+            self.ending = Ending(int(code), reason, ours=True)
+            self._protocol.fail(code, reason)
+            self._refresh()
+            self._rest.clear()

@@ -1,0 +1,211 @@
+"""The session gives the same messages as the library alone, however the bytes are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN, Protocol
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+from actors.media.frames import MaskPool
+from actors.media.session import MAX_FRAGMENTS, Message, Session
+
+MAX_BYTES = 65_536
+LENGTHS = (0, 1, 2, 124, 125, 126, 127, 300, 65_535, 65_536)
+
+
+def protocol_of(*, server: bool) -> Protocol:
+    if server:
+        return ServerProtocol(state=OPEN, max_size=MAX_BYTES)
+    return ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=MAX_BYTES)
+
+
+def session_of(*, server: bool, in_place: bool = True) -> Session:
+    return Session(protocol_of(server=server), MaskPool(), max_message_bytes=MAX_BYTES, in_place=in_place)
+
+
+@dataclass
+class Heard:
+    messages: list[Message]
+    code: int | None
+    sent: bytes
+    controls: int
+
+
+def hear(session: Session, pieces: list[bytes], turn: int = 128) -> Heard:
+    messages: list[Message] = []
+    sent = b""
+    for piece in pieces:
+        messages += session.receive(piece, turn)
+        while session.backlog:
+            messages += session.receive(b"", turn)
+        sent += session.to_send()[0]
+    return Heard(messages, session.ending.code if session.ending else None, sent, session.pings)
+
+
+def library_hears(data: bytes, *, server: bool) -> Heard:
+    """The reference: one feed of everything, and messages put together from the library's frames."""
+    protocol = protocol_of(server=server)
+    protocol.receive_data(data)
+    messages: list[Message] = []
+    parts: list[bytes] = []
+    opcode, controls, code = 0, 0, None
+    for event in protocol.events_received():
+        assert isinstance(event, Frame)
+        controls += event.opcode in (Opcode.PING, Opcode.PONG)
+        if event.opcode in (Opcode.TEXT, Opcode.BINARY):
+            opcode, parts = int(event.opcode), []
+        if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            parts.append(bytes(event.data))
+            if event.fin:
+                messages.append((opcode, b"".join(parts)))
+    if protocol.parser_exc is not None:
+        code = protocol.close_sent.code if protocol.close_sent else 1006
+    elif protocol.close_rcvd is not None:
+        code = protocol.close_rcvd.code
+    return Heard(messages, code, b"".join(protocol.data_to_send()), controls)
+
+
+payloads = st.one_of(
+    st.binary(max_size=200),
+    st.sampled_from(LENGTHS).map(lambda size: bytes(index * 7 % 256 for index in range(size))),
+)
+controls = st.tuples(st.sampled_from([Opcode.PING, Opcode.PONG]), st.binary(max_size=125)).map(
+    lambda drawn: [Frame(drawn[0], drawn[1])]
+)
+whole = st.tuples(st.sampled_from([Opcode.TEXT, Opcode.BINARY]), payloads).map(
+    lambda drawn: [Frame(drawn[0], drawn[1])]
+)
+
+
+@st.composite
+def fragmented(draw: st.DrawFn) -> list[Frame]:
+    """A message in pieces, control frames between them."""
+    opcode = draw(st.sampled_from([Opcode.TEXT, Opcode.BINARY]))
+    pieces = draw(st.lists(st.text(max_size=40).map(str.encode), min_size=2, max_size=6))
+    frames: list[Frame] = []
+    for number, piece in enumerate(pieces):
+        frames.append(Frame(Opcode.CONT if number else opcode, piece, fin=number == len(pieces) - 1))
+        if number < len(pieces) - 1:
+            frames += draw(st.one_of(st.just([]), controls))
+    return frames
+
+
+closings = st.sampled_from([b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0going"]).map(
+    lambda data: [Frame(Opcode.CLOSE, data)]
+)
+
+
+@st.composite
+def conversations(draw: st.DrawFn, *, legal: bool = True) -> tuple[bool, bytes]:
+    """Which side hears, and the bytes of a few messages."""
+    server = draw(st.booleans())
+    runs = draw(st.lists(st.one_of(whole, whole, fragmented(), controls), max_size=8))
+    frames = [frame for run in runs for frame in run] + draw(st.one_of(st.just([]), closings))
+    return server, b"".join(frame.serialize(mask=server) for frame in frames)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
+    return [data[a:b] for a, b in pairwise(edges)] or [b""]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    conversation=conversations(),
+    places=st.lists(st.integers(0, 200_000), max_size=12),
+    turn=st.sampled_from([1, 2, 128]),
+    in_place=st.booleans(),
+)
+def test_any_split_gives_what_the_library_gives(
+    conversation: tuple[bool, bytes], places: list[int], turn: int, in_place: bool
+) -> None:
+    """Bytes may come in any portions: the messages, the pongs and the ending are those of the library."""
+    server, data = conversation
+    heard = hear(session_of(server=server, in_place=in_place), cut(data, places), turn)
+    expected = library_hears(data, server=server)
+    assert heard.messages == expected.messages
+    assert heard.code == expected.code
+    assert heard.controls == expected.controls
+    if server:  # a client masks its pongs at random
+        assert heard.sent == expected.sent
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    conversation=conversations(),
+    places=st.lists(st.integers(0, 200_000), max_size=6),
+    damage=st.lists(st.tuples(st.integers(0, 200_000), st.integers(1, 255)), min_size=1, max_size=4),
+)
+def test_damaged_bytes_end_as_in_the_library(
+    conversation: tuple[bool, bytes], places: list[int], damage: list[tuple[int, int]]
+) -> None:
+    """Whatever comes, nothing raises, and the library's verdict is ours (but for UTF-8 in fragments)."""
+    server, data = conversation
+    broken = bytearray(data + b"\xff" * 70_000)  # so that every frame begun is finished, and the end is always an error
+    for place, flip in damage:
+        broken[place % max(1, len(data))] ^= flip
+    heard = hear(session_of(server=server), cut(bytes(broken), places))
+    expected = library_hears(bytes(broken), server=server)
+    if heard.code == 1007 and expected.code != 1007:
+        assert heard.messages == expected.messages[: len(heard.messages)]
+    else:
+        assert (heard.messages, heard.code) == (expected.messages, expected.code)
+
+
+@settings(max_examples=100, deadline=None)
+@given(server=st.booleans(), opcode=st.sampled_from([1, 2]), payload=payloads, in_place=st.booleans())
+def test_what_we_write_the_library_reads(server: bool, opcode: int, payload: bytes, in_place: bool) -> None:
+    """Our own frames are what the other side's library takes for one whole message."""
+    written = session_of(server=server, in_place=in_place).encode(opcode, payload)
+    heard = library_hears(written, server=not server)
+    assert (heard.messages, heard.code) == ([(opcode, payload)], None)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_one_byte_at_a_time(in_place: bool) -> None:
+    """The slowest sender loses nothing."""
+    frames = [Frame(Opcode.TEXT, b"x" * size) for size in (0, 1, 125, 126, 300)]
+    data = b"".join(frame.serialize(mask=True) for frame in frames)
+    heard = hear(session_of(server=True, in_place=in_place), [data[at : at + 1] for at in range(len(data))])
+    assert [len(payload) for _, payload in heard.messages] == [0, 1, 125, 126, 300]
+
+
+def test_sixty_four_bit_length_is_refused_before_its_bytes_come() -> None:
+    """A frame that claims 2^63 bytes is refused at its head: 1009."""
+    session = session_of(server=True)
+    heard = hear(session, [b"\x82\xff" + (1 << 63).to_bytes(8, "big")])
+    assert heard.code == 1009
+    assert session.receive(b"x" * 1000) == []
+
+
+def test_text_in_fragments_must_be_utf8() -> None:
+    """What the JSON reader cannot be trusted to see is checked here."""
+    frames = [Frame(Opcode.TEXT, b"\xc3", fin=False), Frame(Opcode.CONT, b"(")]
+    heard = hear(session_of(server=True), [b"".join(frame.serialize(mask=True) for frame in frames)])
+    assert (heard.messages, heard.code) == ([], 1007)
+
+
+def test_endless_fragments_are_refused() -> None:
+    """A message in thousands of pieces costs us time, so it is not heard to its end."""
+    data = Frame(Opcode.BINARY, b"a", fin=False).serialize(mask=True)
+    data += Frame(Opcode.CONT, b"a", fin=False).serialize(mask=True) * MAX_FRAGMENTS
+    assert hear(session_of(server=True), [data]).code == 1008
+
+
+def test_one_turn_is_bounded() -> None:
+    """However much came at once, the others get their turn after so many frames."""
+    session = session_of(server=True)
+    data = Frame(Opcode.TEXT, b"{}").serialize(mask=True) * 10
+    assert len(session.receive(data, 4)) == 4
+    assert session.backlog
+    assert len(session.receive(b"", 4)) == 4
+    assert len(session.receive(b"", 4)) == 2
+    assert not session.backlog

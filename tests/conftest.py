@@ -1,0 +1,9 @@
+"""For all tests: logs without tracebacks of locals, quiet unless something is wrong."""
+
+from __future__ import annotations
+
+import logging
+
+from web.logs import set_up_logs
+
+set_up_logs(level=logging.ERROR)
