@@ -37,6 +37,7 @@ MAX_UNSHOWN = 200
 BACKLOG = 512
 USER_TIMEOUT_MS = 10_000
 PAUSE_WITHOUT_FDS_S = 0.1
+SEND_S = 30.0
 LAST_WORDS_S = 0.2
 """After the grace is over: how long cancelled handlers have before their sockets are closed under them."""
 
@@ -77,7 +78,7 @@ def _keep_honest(sock: trio.socket.SocketType) -> None:
 
 
 async def serve(
-    app: Any,
+    app: Asgi,
     listeners: Sequence[trio.SocketListener],
     *,
     plane: MediaPlane,
@@ -97,15 +98,48 @@ async def serve(
     """
     config = hypercorn_config or Config()
     state: LifespanState = {}
-    wrapped = wrap_app(app, config.wsgi_max_body_size, None)
-    lifespan = Lifespan(wrapped, config, state)
+    wrapped = wrap_app(_answering_to_the_end(app), config.wsgi_max_body_size, None)
+    lifespan, lifespan_over = Lifespan(wrapped, config, state), trio.Event()
     async with trio.open_nursery() as lifespan_nursery:
-        await lifespan_nursery.start(lifespan.handle_lifespan)
+        await lifespan_nursery.start(_live, lifespan, lifespan_over)
         await lifespan.wait_for_startup()
+        if lifespan.shutdown.is_set():  # over already: it failed, which cancels us here, or the app has no lifespan
+            await lifespan_over.wait()
+            await trio.lowlevel.checkpoint()
         door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media)
         await door.run(listeners, shutdown_trigger, graceful_s, task_status)
-        await lifespan.wait_for_shutdown()
+        if not lifespan.shutdown.is_set():
+            await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()
+
+
+async def _live(lifespan: Lifespan, over: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    try:
+        await lifespan.handle_lifespan(task_status=task_status)
+    finally:
+        over.set()
+
+
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def _answering_to_the_end(app: Asgi) -> Asgi:
+    """Let the last `send` of a response finish, though Quart-Trio cancels it.
+
+    Hypercorn tidies up inside that call: it closes the connection, or starts its keep-alive timer. It also tells the app
+    `http.disconnect` first, at which Quart-Trio cancels its request, this very call with it: then a connection would
+    never be closed after `Connection: close`, nor ever time out, nor notice a shutdown (reproduced: hypercorn 0.18.0
+    with quart-trio 0.12.0). Its writes are shielded anyway; the deadline is for the rest.
+    """
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        async def send_to_the_end(message: Any) -> None:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_S):
+                await send(message)
+
+        await app(scope, receive, send_to_the_end if scope["type"] == "http" else send)
+
+    return asgi
 
 
 async def _http_connection(

@@ -39,7 +39,6 @@ async def check_availability(party: int, time: str) -> str:
 async def never_answers() -> str:
     """Hang."""
     await trio.sleep_forever()
-    return ""
 
 
 async def breaks() -> str:
