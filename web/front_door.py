@@ -94,23 +94,34 @@ async def serve(
     Ready (`task_status`) when the app's start-up is done. At the end: no new connections, HTTP requests get
     `graceful_s` to finish, the app's shutdown runs. The plane is not ours: it and its wires live on. `is_media` sees
     the first bytes of a connection: up to the end of the request line, or 64 bytes of it at least. Cancelled from
-    outside, everything is closed at once and the app's shutdown does not run.
+    outside, everything is closed at once and the app's shutdown does not run. The listeners are closed in any case.
+
+    Raises:
+        ExceptionGroup: of Hypercorn's `LifespanFailureError`, when the app says that it cannot start or end.
     """
     config = hypercorn_config or Config()
     state: LifespanState = {}
     wrapped = wrap_app(_answering_to_the_end(app), config.wsgi_max_body_size, None)
     lifespan, lifespan_over = Lifespan(wrapped, config, state), trio.Event()
-    async with trio.open_nursery() as lifespan_nursery:
-        await lifespan_nursery.start(_live, lifespan, lifespan_over)
-        await lifespan.wait_for_startup()
-        if lifespan.shutdown.is_set():  # over already: it failed, which cancels us here, or the app has no lifespan
-            await lifespan_over.wait()
-            await trio.lowlevel.checkpoint()
-        door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media)
-        await door.run(listeners, shutdown_trigger, graceful_s, task_status)
-        if not lifespan.shutdown.is_set():
-            await lifespan.wait_for_shutdown()
-        lifespan_nursery.cancel_scope.cancel()
+    door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media)
+    try:
+        async with trio.open_nursery() as lifespan_nursery:
+            await lifespan_nursery.start(_live, lifespan, lifespan_over)
+            await lifespan.wait_for_startup()
+            if lifespan.shutdown.is_set():  # over already: it failed, which cancels us here, or the app has none
+                await lifespan_over.wait()
+                await trio.lowlevel.checkpoint()
+            await door.run(listeners, shutdown_trigger, graceful_s, task_status)
+            if not lifespan.shutdown.is_set():
+                await lifespan.wait_for_shutdown()
+            lifespan_nursery.cancel_scope.cancel()
+    finally:
+        _close(listeners)
+
+
+def _close(listeners: Sequence[trio.SocketListener]) -> None:
+    for listener in listeners:
+        listener.socket.close()
 
 
 async def _live(lifespan: Lifespan, over: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -126,10 +137,10 @@ Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 def _answering_to_the_end(app: Asgi) -> Asgi:
     """Let the last `send` of a response finish, though Quart-Trio cancels it.
 
-    Hypercorn tidies up inside that call: it closes the connection, or starts its keep-alive timer. It also tells the app
-    `http.disconnect` first, at which Quart-Trio cancels its request, this very call with it: then a connection would
-    never be closed after `Connection: close`, nor ever time out, nor notice a shutdown (reproduced: hypercorn 0.18.0
-    with quart-trio 0.12.0). Its writes are shielded anyway; the deadline is for the rest.
+    Hypercorn tidies up inside that call: it closes the connection, or starts its keep-alive timer. It tells the app
+    `http.disconnect` before that, at which Quart-Trio cancels its request, this very call with it: then a connection
+    would never be closed after `Connection: close`, nor ever time out, nor notice a shutdown (reproduced: hypercorn
+    0.18.0 with quart-trio 0.12.0). Its writes are shielded anyway; the deadline is for the rest.
     """
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -179,15 +190,14 @@ class _Door:
                     task_status.started()
                     await shutdown_trigger()
                     accepting.cancel_scope.cancel()
-                await self._see_off(listeners, graceful_s)
+                _close(listeners)
+                await self._see_off(graceful_s)
             finally:
                 connections.cancel_scope.cancel()
-                await self._cut(listeners)
+                await self._cut()
 
-    async def _see_off(self, listeners: Sequence[trio.SocketListener], graceful_s: float) -> None:
+    async def _see_off(self, graceful_s: float) -> None:
         """Let requests finish; idle keep-alive connections, and those that never showed themselves, go at once."""
-        for listener in listeners:
-            listener.socket.close()
         for scope in tuple(self._unshown.values()):
             scope.cancel()
         await self._context.terminated.set()
@@ -196,10 +206,8 @@ class _Door:
             with trio.move_on_after(graceful_s):
                 await self._all_gone.wait()
 
-    async def _cut(self, listeners: Sequence[trio.SocketListener]) -> None:
+    async def _cut(self) -> None:
         """Close what is left. Hypercorn shields its sends: a peer that does not read is only got rid of like this."""
-        for listener in listeners:
-            listener.socket.close()
         self._is_closing = True
         if self._streams:
             with trio.move_on_after(LAST_WORDS_S, shield=True):

@@ -10,6 +10,7 @@ import trio
 
 from engine.errors import BadSettings
 from web.agents import LoadedAgent, example, load_agent
+from web.children import end_with_parent
 from web.front_door import listen
 from web.logs import set_up_logs
 from web.serve import DRAIN_PATIENCE_S, serve_calls
@@ -45,6 +46,7 @@ def serve(
         Write the log as JSON lines.
     """
     set_up_logs(json=log_json)
+    end_with_parent()
     settings = settings_from(environment())
     loaded = load_agent(agent or example())
     if loaded.agent.assistant is None and not (loaded.agent.assistant_id or settings.vapi_assistant_id):

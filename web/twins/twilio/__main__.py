@@ -49,18 +49,17 @@ def main(
 
 
 async def _run(settings: TwinSettings, bind: str) -> None:
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
-            async def told_to_stop() -> None:
-                await anext(signals)
+        async def told_to_stop() -> None:
+            await anext(signals)
 
-            async def live(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
-                await serve_twin(settings, bind=bind, shutdown=told_to_stop, task_status=task_status)
+        async def live(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+            await serve_twin(settings, bind=bind, shutdown=told_to_stop, task_status=task_status)
 
+        async with trio.open_nursery() as nursery:
             url, _ = await nursery.start(live)
             print(json.dumps({"ready": True, "url": url, "account_sid": settings.account_sid}), flush=True)
-            await trio.sleep_forever() if nursery.child_tasks else None
 
 
 if __name__ == "__main__":

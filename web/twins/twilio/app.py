@@ -116,7 +116,7 @@ async def serve_twin(
 
         async def listen(*, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
             await serve(
-                create_twin_app(twin),  # type: ignore[arg-type]
+                create_twin_app(twin),
                 config,
                 shutdown_trigger=shutdown or trio.sleep_forever,
                 task_status=task_status,

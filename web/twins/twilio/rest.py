@@ -147,9 +147,7 @@ def _check_instructions(wanted: Mapping[str, str]) -> None:
 
 def _update(call: TwinCall, wanted: Mapping[str, str]) -> None:
     status = wanted.get("Status")
-    if status == "completed" and call.is_live:
-        call.hang_up("server")
-    elif status == "canceled" and call.status in ("queued", "ringing"):
+    if (status == "completed" and call.is_live) or (status == "canceled" and call.status in ("queued", "ringing")):
         call.hang_up("server")
     elif status is None and call.is_live and (wanted.get("Url") or wanted.get("Twiml")):
         _check_instructions(wanted)

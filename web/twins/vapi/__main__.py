@@ -1,0 +1,76 @@
+"""`python -m web.twins.vapi`: the Vapi twin in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from engine.audio import silence
+from engine.errors import BadSettings
+from web.agents import load_agent
+from web.twins.speech.ears import Ears
+from web.twins.speech.grammar import Grammar
+from web.twins.speech.vad import HANGOVER_MS, VoiceActivity
+from web.twins.speech.voice import speak
+from web.twins.vapi.server import serve_twin
+from web.twins.vapi.settings import Speech, TwinSettings
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. One line of JSON on stdout says where, once calls may come."""
+    options = _options(arguments)
+    status = 0
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    try:
+        agent = load_agent(options.agent).agent if options.agent else None
+        settings = TwinSettings(
+            host=options.host,
+            port=options.port,
+            fd=options.fd,
+            api_key=options.api_key,
+            agent=agent,
+            data=options.data,
+        )
+        trio.run(_run, settings)
+    except* (BadSettings, OSError, ValueError) as group:
+        for problem in group.exceptions:
+            print(f"vapi twin: {problem}", file=sys.stderr)
+        status = 2
+    return status
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m web.twins.vapi", description="A stand-in for Vapi on this machine."
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0, the default: any free one")
+    parser.add_argument("--fd", type=int, help="a listening socket that a parent process left open")
+    parser.add_argument("--api-key", default="vapi-twin-key", help="what clients send as their bearer token")
+    parser.add_argument("--agent", type=Path, help="an agent.yaml; its `twin` part is what the assistant says")
+    parser.add_argument("--data", type=Path, help="a directory for one JSON file per call")
+    return parser.parse_args(arguments)
+
+
+async def _run(settings: TwinSettings) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with Ears(workers=1) as ears, trio.open_nursery() as nursery:
+            speech = Speech(speak, ears, Grammar.of, VoiceActivity, hangover_ms=HANGOVER_MS)
+            await ears.hear(silence(200), Grammar.of(["warm up"]))  # loads its models
+            twin = await nursery.start(serve_twin, settings, speech)
+            print(json.dumps({"ready": True, "url": twin.url}), flush=True)
+            await anext(signals)
+            twin.stop()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
