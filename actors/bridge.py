@@ -65,6 +65,7 @@ class Bridge:
         self._agent_came = False
         self._agent_over = False
         self._line_over = False
+        self._line_given_back = False
         self.stale_ms = 0.0  # agent audio that came while it was to be silent
         self.early_dropped_ms = 0.0
         self.frames_in = self.frames_out = 0
@@ -106,7 +107,9 @@ class Bridge:
     def line_closed(self, reason: str, *, stopped: bool) -> None:
         if not self._line_over:
             self._line_over = True
-            self._post(e.StreamEnded(at=self._clock(), reason=reason, stopped=stopped))
+            ours = self._line_given_back  # we closed it: nothing is lost
+            why = "given back to Twilio" if ours else reason
+            self._post(e.StreamEnded(at=self._clock(), reason=why, stopped=stopped or ours))
         self._line = None
 
     # --- Vapi's leg ------------------------------------------------------------------------------------------------
@@ -228,6 +231,7 @@ class Bridge:
 
     def close_line(self) -> None:
         """Give the call back to Twilio, which then asks for the next TwiML (reference/twilio.md §11)."""
+        self._line_given_back = True
         if self._line is not None:
             self._line.close(1000, "")
 

@@ -59,7 +59,7 @@ class Reply(_Strict, frozen=True):
 class CallerStep(_Strict, frozen=True):
     """One thing that a scripted caller does. Exactly one of say, dtmf, pause_ms, hang_up, wait_for_end is set.
 
-    `after="agent"`: once the agent has spoken and then been quiet for 700 ms. `after="now"`: at once.
+    `after="agent"`: once the agent has spoken and then been quiet for 900 ms. `after="now"`: at once.
     `barge_in_ms`: so long after the agent's next speech began, while it still speaks.
     """
 

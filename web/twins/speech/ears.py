@@ -56,9 +56,10 @@ class _Worker:
         try:
             await self.process.stdin.send_all(framed((jsgf, mulaw)))
             length = int.from_bytes(await self._exactly(LENGTH_BYTES), "big")
-            return self._decoder.decode(await self._exactly(length))
+            answer: Answer = self._decoder.decode(await self._exactly(length))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as broken:
             raise WorkerDied from broken
+        return answer
 
     async def _exactly(self, count: int) -> bytes:
         assert self.process.stdout is not None

@@ -24,12 +24,13 @@ def normal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A closed list of normal sentences."""
+    """A closed list of normal sentences; with `repeat`, one or more of them in a row."""
 
     phrases: tuple[str, ...]
+    repeat: bool = False
 
     @classmethod
-    def of(cls, phrases: Iterable[str]) -> Grammar:
+    def of(cls, phrases: Iterable[str], *, repeat: bool = False) -> Grammar:
         """From sentences as people write them.
 
         Raises:
@@ -41,7 +42,7 @@ class Grammar:
         missing = sorted({word for phrase in known for word in phrase.split() if word != DIGITS_SLOT} - dictionary())
         if missing:
             raise ValueError(f"the recogniser does not know: {', '.join(missing)}; use other words or spell them out")
-        return cls(known)
+        return cls(known, repeat)
 
     @property
     def jsgf(self) -> str:
@@ -49,7 +50,8 @@ class Grammar:
         digit = " | ".join(DIGITS)
         slot = " | ".join(" ".join(["<digit>"] * count) for count in range(1, MOST_DIGITS + 1))
         return (
-            f"#JSGF V1.0;\ngrammar callscope;\npublic <sentence> = {' | '.join(self.phrases)};\n"
+            f"#JSGF V1.0;\ngrammar callscope;\npublic <utterance> = <sentence>{'+' if self.repeat else ''};\n"
+            f"<sentence> = {' | '.join(self.phrases)};\n"
             f"<digit> = {digit};\n<digits> = {slot};\n"
         )
 

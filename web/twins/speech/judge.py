@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import wave
 from array import array
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from web.twins.speech.vad import voiced_spans
 
 PAD_MS = 120.0
 RESULT = "{result}"
+_SENTENCE_END = re.compile(r"[.?!]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def caller_grammar(agent: Agent) -> Grammar:
 
 
 def agent_grammar(agent: Agent, extra_sentences: Iterable[str] = ()) -> Grammar:
-    """All that the agent may say, sentence by sentence too: it may be cut off after any of them.
+    """All that the agent may say, sentence by sentence, any number of them in one stretch of voice.
 
     Args:
         extra_sentences: what tools answered, to stand where a reply says `{result}`.
@@ -52,14 +54,7 @@ def agent_grammar(agent: Agent, extra_sentences: Iterable[str] = ()) -> Grammar:
     for reply in agent.twin.replies:
         for text in (reply.before_tool, reply.say):
             said += [text.replace(RESULT, result) for result in results] if RESULT in text else [text]
-    return Grammar.of(piece for text in said for piece in _pieces(text))
-
-
-def _pieces(text: str) -> list[str]:
-    """The whole, each sentence, and each beginning of it at a pause: where a voice may have been cut off."""
-    sentences = [part.strip() for part in text.replace("?", ".").replace("!", ".").split(".") if part.strip()]
-    starts = [" ".join(sentences[:count]) for count in range(1, len(sentences))]
-    return [text, *sentences, *starts]
+    return Grammar.of((sentence for text in said for sentence in _SENTENCE_END.split(text)), repeat=True)
 
 
 def read_channels(path: Path) -> tuple[bytes, bytes]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from array import array
 from functools import lru_cache
+from itertools import cycle
+from random import Random
 from typing import Any, BinaryIO
 
 import msgspec
@@ -19,6 +21,9 @@ LONGEST_MS = 30_000  # of audio in one go
 SHORTEST_MS = 120
 EDGE_MS = 200  # of silence on both sides: the recogniser wants a run-up
 LENGTH_BYTES = 4
+
+_CHANCE = Random(5)  # noqa: S311 — always the same noise, so that the same audio is always heard the same
+_FLOOR = [round(_CHANCE.gauss(0, 60)) for _ in range(7919)]
 
 Request = tuple[str, bytes]
 Answer = tuple[str, float]
@@ -42,20 +47,27 @@ def recognise(jsgf: str, mulaw: bytes) -> Answer:
 def _decoder(jsgf: str) -> Any:
     import pocketsphinx  # noqa: PLC0415 — 0.2 s and 29 MB of models: only where something is heard
 
-    decoder = pocketsphinx.Decoder(samprate=16000, lm=None, loglevel="FATAL")
+    decoder = pocketsphinx.Decoder(samprate=16000, lm=None, loglevel="FATAL", upperf=3800.0, lowerf=130.0)
     decoder.add_jsgf_string("callscope", jsgf)
     decoder.activate_search("callscope")
     return decoder
 
 
 def _doubled(mulaw: bytes) -> bytes:
-    """8 kHz µ-law as 16 kHz linear: each second sample between its neighbours."""
+    """8 kHz µ-law as 16 kHz linear, each second sample between its neighbours, over a floor of noise.
+
+    The models know no digital silence: without the floor short words are lost (measured: 4 of 84 against 1).
+    """
     source = array("h", mulaw_to_pcm16(mulaw))
     out = array("h", bytes(4 * len(source)))
-    out[0::2] = source
     following = source[1:] + array("h", [0])
+    out[0::2] = array("h", map(_clipped_sum, source, cycle(_FLOOR)))
     out[1::2] = array("h", [(one + other) // 2 for one, other in zip(source, following, strict=True)])
     return out.tobytes()
+
+
+def _clipped_sum(one: int, other: int) -> int:
+    return max(-32768, min(32767, one + other))
 
 
 def framed(message: object) -> bytes:

@@ -12,7 +12,7 @@ from web.twins.twilio.call import TwinCall
 from web.twins.twilio.settings import Speak
 from web.twins.twilio.tap import BargeIn, first_loud_ms
 
-QUIET_MS = 700  # so long without the agent's voice, and it is the caller's turn
+QUIET_MS = 900  # so long without the agent's voice, and it is the caller's turn
 STEP_S = 20.0  # what cannot happen within this is a failure
 STILL_SPEAKING_MS = 400
 
