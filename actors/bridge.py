@@ -21,7 +21,9 @@ from engine.wire import twilio, vapi
 
 PRE_ROLL_MS = 500  # what the caller says while Vapi's socket opens is not lost
 EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
-SILENT_GAP_S = 0.06  # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3)
+# Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
+# would be pulled apart by silence in the middle of a word.
+SILENT_GAP_S = 0.25
 AGENT_SILENT_S = 5.0  # an open Vapi socket on which nothing ever came is no agent (reference/vapi.md §4.2)
 
 

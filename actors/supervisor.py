@@ -87,6 +87,11 @@ class Supervisor:
     def live(self) -> tuple[CallActor, ...]:
         return tuple(self._live.values())
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks live for calls, all the way down: none when no call lives."""
+        return 0 if self._nursery is None else _tasks_in(self._nursery)
+
     # --- Twilio's doors --------------------------------------------------------------------------------------------
 
     def admit(self, arrival: Arrival) -> Admitted | NextStep:
@@ -225,3 +230,7 @@ class Supervisor:
 
     def _by_agent_call(self, agent_call_id: str) -> CallActor | None:
         return self._by_agent.get(agent_call_id)
+
+
+def _tasks_in(nursery: trio.Nursery) -> int:
+    return sum(1 + sum(map(_tasks_in, task.child_nurseries)) for task in nursery.child_tasks)

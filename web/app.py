@@ -10,9 +10,6 @@ from typing import Any
 import httpx
 import structlog
 import trio
-from actors.twilio_rest import TwilioRest
-from actors.vapi_rest import VapiRest
-from engine.wire.signatures import TwilioSignatures, VapiAuth
 from quart_trio import QuartTrio
 
 from actors.call_actor import Services
@@ -22,7 +19,10 @@ from actors.ports import Doorkeeper, Refusal, Upgrade, WireListener
 from actors.recorder import Recorder
 from actors.supervisor import Supervisor
 from actors.twilio_leg import TwilioLeg
+from actors.twilio_rest import TwilioRest
+from actors.vapi_rest import VapiRest
 from engine.errors import Refused
+from engine.wire.signatures import TwilioSignatures, VapiAuth
 from web.agents import LoadedAgent
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
@@ -35,6 +35,8 @@ from web.vapi_hooks import add_vapi_hooks
 log = structlog.get_logger(__name__)
 
 MOST_BODY_BYTES = 8 * 1024 * 1024  # an end-of-call report carries the whole conversation (reference/vapi.md §6.1)
+# A kept connection is given up before any server would: a request that meets its closing looks like a lost one.
+CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=2.0)
 ASGI_DRAIN_S = 2.0  # under a server of others we have but its own grace
 
 
@@ -61,6 +63,8 @@ class Runtime:
     def gauges(self) -> dict[str, float]:
         return {
             "calls_live": len(self.supervisor.live),
+            "call_tasks": self.supervisor.tasks,
+            "media_sockets": self.plane.statistics().sockets_now,
             "journal_records_waiting": self.journal.statistics().waiting,
         }
 
@@ -73,7 +77,7 @@ class Runtime:
 async def open_runtime(settings: Settings, loaded: LoadedAgent) -> AsyncIterator[Runtime]:
     """Everything but the doors, running. On leaving, calls that still live are ended."""
     async with (
-        httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=3.0)) as http,
+        httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=3.0), limits=CONNECTIONS) as http,
         trio.open_nursery() as nursery,
     ):
         plane = MediaPlane()

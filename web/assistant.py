@@ -8,11 +8,11 @@ from typing import Any
 
 import structlog
 import trio
-from actors.vapi_rest import VapiRest
-from engine.wire.signatures import VapiAuth
 
+from actors.vapi_rest import VapiRest
 from engine.errors import VapiTrouble
 from engine.wire import vapi_calls
+from engine.wire.signatures import VapiAuth
 from web.agents import LoadedAgent
 from web.settings import Settings
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +48,9 @@ class Child:
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        if self.process.stdout is not None:
-            await self.process.stdout.aclose()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                await pipe.aclose()
         return self.process.returncode
 
 
@@ -69,7 +72,7 @@ async def start_child(
     with log.open("wb") as errors:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, **(env or {}), "CALLSCOPE_PARENT": str(os.getpid())},
@@ -111,13 +114,17 @@ def _tail(log: Path) -> str:
 
 
 def end_with_parent() -> None:
-    """Called by a child: the kernel ends it when its parent dies, however that happens (Linux; elsewhere nothing)."""
-    if not sys.platform.startswith("linux") or "CALLSCOPE_PARENT" not in os.environ:
-        return
-    import ctypes  # noqa: PLC0415 — needed on one platform only
-    import signal  # noqa: PLC0415
+    """Called by a child: it ends when its parent does, however that happens.
 
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.getppid() != int(os.environ["CALLSCOPE_PARENT"]):
-        raise SystemExit("the parent process is gone")
+    The parent holds the other end of our input. (The kernel's own parent-death signal goes by the thread that started
+    us, and Trio's worker threads come and go.)
+    """
+    if "CALLSCOPE_PARENT" not in os.environ:
+        return
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

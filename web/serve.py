@@ -18,6 +18,9 @@ from web.settings import Settings
 log = structlog.get_logger(__name__)
 
 DRAIN_PATIENCE_S = 30.0
+# Hypercorn can take a connection for idle while a request is under way on it (the next request of a kept connection
+# overtakes its own "idle" note), and closes it when this is over: so it must be longer than any answer of ours.
+KEEP_ALIVE_S = 75.0
 
 
 def is_media(head: bytes) -> bool:
@@ -56,6 +59,7 @@ async def serve_calls(
         config = Config()
         config.errorlog = None
         config.accesslog = None
+        config.keep_alive_timeout = KEEP_ALIVE_S
         await serve(
             create_app(runtime),
             listeners,

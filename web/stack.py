@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import msgspec
 import trio
-from actors.twilio_rest import TwilioRest
 
+from actors.twilio_rest import TwilioRest
 from engine.agent import CallerStep
 from web.children import Child, ChildFailed, start_child
 
@@ -140,7 +140,9 @@ async def open_stack(
         }
         serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno())]
         service = await start("callscope", serve, env=env, pass_fds=[listening.fileno()])
-        async with httpx.AsyncClient(timeout=10.0, limits=httpx.Limits(max_connections=200)) as http:
+        async with httpx.AsyncClient(
+            timeout=10.0, limits=httpx.Limits(max_connections=200, keepalive_expiry=2.0)
+        ) as http:
             progress("waiting for the assistant")
             await _wait_ready(http, public_url, service)
             progress("pointing the phone number at the service")

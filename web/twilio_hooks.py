@@ -6,7 +6,6 @@ Answers come from memory; nothing here waits for a vendor (reference/twilio.md Â
 from __future__ import annotations
 
 import structlog
-from engine.wire.signatures import TwilioSignatures, public_url
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -14,6 +13,7 @@ from actors.call_actor import Arrival
 from actors.supervisor import NextStep, Supervisor
 from engine.errors import BadMessage, Refused
 from engine.wire import twilio
+from engine.wire.signatures import TwilioSignatures, public_url
 from web import twiml
 from web.settings import Settings
 
@@ -41,7 +41,7 @@ def add_twilio_hooks(
         body = await request.get_data(cache=False, as_text=False)
         if len(body) > MOST_BYTES:
             raise BadMessage("form too large")
-        pairs = twilio.read_form(body)
+        pairs = twilio.read_form(bytes(body) if isinstance(body, bytes) else body.encode())
         signatures.check_form(url, pairs, request.headers)
         return dict(pairs)
 

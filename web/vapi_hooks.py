@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 import structlog
-from engine.wire.signatures import VapiAuth
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.supervisor import Supervisor
 from engine.wire import vapi
+from engine.wire.signatures import VapiAuth
 
 log = structlog.get_logger(__name__)
 

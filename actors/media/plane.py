@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from types import MappingProxyType
@@ -46,15 +47,17 @@ class MediaPlane:
     """Adopts and dials websockets, and beats time for those who play audio.
 
     `run` is the one task; every other method may be called from any task of the same Trio loop (never from another
-    thread), before `run` too. Limits: `max_message_bytes` of one message in (over it: close 1009), `audio_queue_ms` of
-    unsent audio a wire, `max_queue_bytes` unsent in all a wire (over it: abort), `max_handshakes` adopted sockets that
-    have not yet finished their upgrade. `in_place=False` gives every frame to the library, to compare.
+    thread), before `run` too. Limits: `max_message_bytes` of one message in (over it: close 1009; more for whom we
+    dialled, as Vapi's `conversation-update` repeats the whole conversation), `audio_queue_ms` of unsent audio a wire,
+    `max_queue_bytes` unsent in all a wire (over it: abort), `max_handshakes` adopted sockets that have not yet finished
+    their upgrade. `in_place=False` gives every frame to the library, to compare.
     """
 
     def __init__(
         self,
         *,
         max_message_bytes: int = 65_536,
+        max_dialled_message_bytes: int = 1_048_576,
         audio_queue_ms: int = 1_000,
         handshake_timeout_s: float = 5.0,
         close_timeout_s: float = 2.0,
@@ -67,6 +70,7 @@ class MediaPlane:
     ) -> None:
         self.limits = Limits(
             max_message_bytes=max_message_bytes,
+            max_dialled_message_bytes=max_dialled_message_bytes,
             audio_queue_ms=audio_queue_ms,
             handshake_timeout_s=handshake_timeout_s,
             close_timeout_s=close_timeout_s,
@@ -141,7 +145,9 @@ class MediaPlane:
         wire: MediaWire | None = None
         with trio.move_on_after(timeout_s):
             sock = await connect(target)
-            wire = self._dialled(sock, Asking(target, listener, headers, self.limits.max_message_bytes), ssl_context)
+            wire = self._dialled(
+                sock, Asking(target, listener, headers, self.limits.max_dialled_message_bytes), ssl_context
+            )
             try:
                 await wire.shaken.wait()
             except trio.Cancelled:
@@ -181,13 +187,15 @@ class MediaPlane:
 
     def read_again(self, wire: MediaWire) -> None:
         self._to_read.append(wire)
+        self._wake()
 
     def watch(self, wire: MediaWire, *, for_room: bool) -> None:
         self._epoll.modify(wire.fd, select.EPOLLIN | (select.EPOLLOUT if for_room else 0))
 
     def forget(self, wire: MediaWire) -> None:
         if self._wires.pop(wire.fd, None) is not None:
-            self._epoll.unregister(wire.fd)
+            with suppress(OSError):
+                self._epoll.unregister(wire.fd)
 
     def report(self, listener: WireListener, code: int, reason: str) -> None:
         self._to_report.append((listener, code, reason))

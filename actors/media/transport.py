@@ -24,8 +24,10 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def prepare(sock: socket.socket) -> None:
-    """Set what every media socket needs; what the platform does not have is left out."""
+    """Set what every media socket needs; what the platform, or a Unix socket, does not have is left out."""
     sock.setblocking(False)
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for name, amount in (("TCP_USER_TIMEOUT", USER_TIMEOUT_MS), ("TCP_NOTSENT_LOWAT", KERNEL_UNSENT_BYTES)):
         option = getattr(socket, name, None)

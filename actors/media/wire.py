@@ -51,6 +51,7 @@ class Limits:
     """What bounds one wire."""
 
     max_message_bytes: int
+    max_dialled_message_bytes: int
     audio_queue_ms: int
     handshake_timeout_s: float
     close_timeout_s: float
@@ -104,6 +105,8 @@ class MediaWire:
         self._outbox = Outbox(self._limits.audio_queue_ms)
         self._stage, self._open = Stage.SHAKING, False
         self._ends_after_flush = False
+        self._broken = ""
+        """Why nothing can be written any more, though what has come may still be read."""
         self._is_blocked, self._blocked_at = False, inf
         now = trio.current_time()
         self._deadline = inf if self._is_dialled else now + self._limits.handshake_timeout_s
@@ -161,6 +164,9 @@ class MediaWire:
             except OSError as error:
                 self._lost(f"{type(error).__name__}")
                 return
+            if received is None and self._broken:
+                self._lost(self._broken)
+                return
             if received is None:
                 self._host.flush_later(self)  # TLS moved on: what waited for its handshake may go now
                 return
@@ -170,6 +176,8 @@ class MediaWire:
                 return
             self._counts.bytes_in += len(data)
         self._take(data)
+        if self._broken:
+            self._host.read_again(self)
         if self._transport.owes:
             self._host.flush_later(self)
         if self._transport.at_end:
@@ -178,7 +186,8 @@ class MediaWire:
     def flush(self) -> None:
         """Write what waits, as far as the socket takes it."""
         self.is_flush_due = False
-        if self._stage is Stage.GONE:
+        if self._stage is Stage.GONE or self._broken:
+            self._outbox.clear()
             return
         outbox, transport, progress = self._outbox, self._transport, 0
         try:
@@ -195,7 +204,10 @@ class MediaWire:
                 self._ends_after_flush = False
                 transport.end()
         except OSError as error:
-            self._lost(type(error).__name__)
+            # What the peer said before it went may still be unread: its close frame, with the true reason.
+            self._broken = type(error).__name__
+            outbox.clear()
+            self._host.read_again(self)
             return
         self._counts.bytes_out += progress
         is_blocked = transport.owes or (bool(outbox) and transport.ready)
@@ -268,8 +280,8 @@ class MediaWire:
         if session.pings:
             self._controls += session.pings
             session.pings = 0
-            if session.pong == str(self._ping_number).encode():
-                self._ping_sent_at = inf
+            if session.pong is not None:
+                self._ping_sent_at, session.pong = inf, None
             if self._controls > CONTROLS_BURST:
                 self._fail(CloseCode.POLICY_VIOLATION, "too many pings")
                 return
@@ -307,9 +319,8 @@ class MediaWire:
     def _opened(self, listener: WireListener, rest: bytes) -> None:
         protocol, limits = self._handshake.protocol, self._limits
         self._post(drain(protocol))
-        self._session = Session(
-            protocol, self._host.masks, max_message_bytes=limits.max_message_bytes, in_place=limits.in_place
-        )
+        max_bytes = limits.max_dialled_message_bytes if self._is_dialled else limits.max_message_bytes
+        self._session = Session(protocol, self._host.masks, max_message_bytes=max_bytes, in_place=limits.in_place)
         self._listener = listener
         self._stage, self._open, self._deadline = Stage.OPEN, True, inf
         if self._is_dialled:

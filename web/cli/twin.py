@@ -23,6 +23,7 @@ def vapi(
     api_key: str = "vapi-twin-key",
     agent: Path | None = None,
     data: Path | None = None,
+    ears: int = 2,
 ) -> None:
     """A strict stand-in for Vapi: REST, websocket transport, webhooks, live control; ears, a scripted brain, a voice.
 
@@ -38,10 +39,12 @@ def vapi(
         An agent file; its `twin` part is what the assistant hears and says.
     data
         A folder for one JSON file per call; nowhere when left out.
+    ears
+        Recogniser processes.
     """
     set_up_logs()
     end_with_parent()
-    arguments = ["--host", host, "--port", str(port), "--api-key", api_key]
+    arguments = ["--host", host, "--port", str(port), "--api-key", api_key, "--ears", str(ears)]
     arguments += [] if agent is None else ["--agent", str(agent)]
     arguments += [] if data is None else ["--data", str(data)]
     raise SystemExit(run_vapi(arguments))

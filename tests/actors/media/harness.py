@@ -74,7 +74,7 @@ def echo(recorder: Recorder, payload: bytes) -> None:
 async def until(condition: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
     """Wait for a fact that is only a plain attribute of somebody else."""
     with trio.fail_after(within_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await trio.sleep(0.002)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -9,9 +10,11 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from websockets.frames import Opcode
 
 from actors.media import MediaPlane
+from actors.media.wire import MediaWire
 from actors.ports import Refusal, Upgrade, WireListener
 from tests.actors.media.harness import REQUEST, BareClient, Door, Recorder, bare_client, frame, open_door, until
 
@@ -83,6 +86,26 @@ async def test_an_end_without_a_close_frame_is_1006(plane: MediaPlane) -> None:
             await client.stream.send_all(frame(Opcode.TEXT, b"half a message")[:-3])
         await until(lambda: door.last.closings)
         assert (door.last.code, door.last.texts) == (1006, [])
+
+
+async def test_the_reason_is_read_though_writing_has_failed(plane: MediaPlane) -> None:
+    """A peer says why it closes and is gone at once, while we speak: its words and code are heard, not 1006."""
+    async with open_door(plane) as door, bare_client(door) as client:
+        ear = door.last
+        ear.wire.send_text(b"unread")  # so that the closing becomes a reset
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        raw = socket.socket(fileno=os.dup(client.socket.fileno()))
+        await trio.aclose_forcefully(client.stream)
+        raw.send(frame(Opcode.TEXT, b"by the way") + frame(Opcode.CLOSE, b"\x0f\xa1bye"))
+        raw.close()
+        for _ in range(3):
+            ear.wire.send_text(b"hello?")
+            assert isinstance(ear.wire, MediaWire)
+            ear.wire.flush()  # before the plane gets to read
+        await until(lambda: ear.closings)
+        assert ear.texts == [b"by the way"]
+        assert ear.closings == [(4001, "bye")]
+        await until(lambda: plane.statistics().sockets_now == 0)
 
 
 async def test_a_peer_that_does_not_answer_our_close(plane: MediaPlane) -> None:

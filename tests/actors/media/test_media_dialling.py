@@ -164,6 +164,19 @@ async def test_headers_and_address_arrive(plane: MediaPlane) -> None:
         wire.abort()
 
 
+async def test_whom_we_dialled_may_say_more(plane: MediaPlane) -> None:
+    """Vapi's `conversation-update` grows with the call: 300 kB are a message from there, but not from outside."""
+    async with open_door(plane) as door:
+        heard = Recorder()
+        await plane.dial(door.url, heard)
+        door.last.wire.send_text(b"x" * 300_000)
+        await until(lambda: heard.texts)
+        assert len(heard.texts[0]) == 300_000
+        heard.wire.send_text(b"x" * 70_000)
+        await until(lambda: heard.closings and door.last.closings)
+        assert (heard.code, door.last.code) == (1009, 1009)
+
+
 async def test_a_refusal_tells_the_dialler(plane: MediaPlane) -> None:
     """Plane against plane: a 403 at one end is a status at the other."""
 

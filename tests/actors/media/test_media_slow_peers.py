@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from actors.media import MediaPlane
 from actors.media.outbox import Outbox
-from tests.actors.media.harness import BareClient, Door, open_door, until
+from tests.actors.media.harness import BareClient, Door, Recorder, open_door, until
 
 CHUNK = b"\xff" * 8_000
 """One second of audio, as big as one second is in µ-law."""
@@ -132,6 +138,53 @@ async def test_a_burst_that_the_socket_takes_is_not_dropped(plane: MediaPlane) -
         await trio.aclose_forcefully(stream)
         assert plane.statistics().audio_ms_dropped == 0
         assert [int(payload[:3]) for _, payload in messages] == list(range(150))
+
+
+async def test_a_slow_reader_behind_tls() -> None:
+    """The same through TLS: what is encrypted is committed, what is not can be dropped, and no record is torn."""
+    authority, wake = trustme.CA(), trio.Event()
+    server_tls, client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server_tls)
+    authority.configure_trust(client_tls)
+    heard: list[Frame] = []
+
+    async def sleep_then_read(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        protocol = ServerProtocol()
+        protocol.receive_data(await stream.receive_some())
+        request = protocol.events_received()[0]
+        assert isinstance(request, Request)
+        protocol.send_response(protocol.accept(request))
+        await stream.send_all(b"".join(protocol.data_to_send()))
+        await wake.wait()
+        while protocol.close_rcvd is None:
+            protocol.receive_data(await stream.receive_some())
+            heard.extend(event for event in protocol.events_received() if isinstance(event, Frame))
+        await stream.send_all(b"".join(protocol.data_to_send()))
+
+    async with patient_plane(stall_timeout_s=30) as plane, trio.open_nursery() as nursery:
+        listen = partial(trio.serve_ssl_over_tcp, sleep_then_read, 0, server_tls, host="127.0.0.1")
+        (listener,) = await nursery.start(listen)
+        listener.transport_listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        port = listener.transport_listener.socket.getsockname()[1]
+        ear = Recorder()
+        wire = await plane.dial(f"wss://127.0.0.1:{port}/", ear, ssl_context=client_tls)
+        number = 0
+        while plane.statistics().audio_ms_dropped < 2_000:
+            wire.send_binary(b"%06d" % number + CHUNK[:1594], audio_ms=200)
+            wire.send_text(b"%06d" % number)
+            number += 1
+            await trio.lowlevel.checkpoint()
+        wake.set()
+        wire.close(1000)
+        await until(lambda: ear.closings)
+        nursery.cancel_scope.cancel()
+    marks = [int(bytes(frame.data)) for frame in heard if frame.opcode is Opcode.TEXT]
+    audio = [int(bytes(frame.data[:6])) for frame in heard if frame.opcode is Opcode.BINARY]
+    assert marks == list(range(number))
+    assert audio == sorted(set(audio))
+    assert audio[-1] == number - 1
+    assert len(audio) == number - plane.statistics().audio_ms_dropped // 200
+    assert ear.code == 1000
 
 
 def parse(data: bytes) -> list[tuple[int, bytes]]:

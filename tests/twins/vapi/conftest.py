@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +18,8 @@ from tests.twins.vapi.fakes import Codes, fake_speech
 from tests.twins.vapi.helpers import AUTH, KEY, HookServer
 from web.twins.vapi import Dials, TwinSettings, VapiTwin, serve_twin
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would load all certificates for every test: 40 ms
+ROOT = Path(__file__).parent.parent.parent.parent
 PLAN = TwinPlan(
     replies=[
         Reply(hear=["what times do you have"], say="We have six, seven and eight o'clock tonight, or noon."),
@@ -29,6 +36,19 @@ PLAN = TwinPlan(
 )
 
 
+@pytest.fixture(scope="package", autouse=True)
+def sdk(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes] | None]:
+    """The program with Vapi's own client, started early if its test will run: it imports for many seconds."""
+    if not any(item.path.name == "test_vapi_sdk.py" for item in request.session.items):
+        yield None
+        return
+    command = [sys.executable, "-m", "tests.twins.vapi.sdk_client"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as process:
+        yield process
+        process.kill()
+
+
 @pytest.fixture
 def codes() -> Codes:
     return Codes()
@@ -42,7 +62,7 @@ def dials() -> Dials:
         first_message_ms=40,
         model_latency_ms=20,
         voice_latency_ms=10,
-        endpoint_ms=300,
+        endpoint_ms=200,
         partial_every_ms=200,
         webhook_delay_ms=0,
         report_delay_ms=50,
@@ -50,15 +70,17 @@ def dials() -> Dials:
 
 
 @pytest.fixture
-async def twin(nursery: trio.Nursery, codes: Codes, dials: Dials) -> VapiTwin:
+async def twin(nursery: trio.Nursery, codes: Codes, dials: Dials) -> AsyncIterator[VapiTwin]:
     settings = TwinSettings(api_key=KEY, agent=Agent(name="test", twin=PLAN), dials=dials)
-    started: VapiTwin = await nursery.start(serve_twin, settings, fake_speech(codes))
-    return started
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
+        started: VapiTwin = await nursery.start(partial(serve_twin, settings, fake_speech(codes), client=client))
+        yield started
+        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
 async def rest(twin: VapiTwin) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=twin.url, headers=AUTH, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=twin.url, headers=AUTH, trust_env=False, verify=NO_TLS) as client:
         yield client
 
 

@@ -11,7 +11,7 @@ import trio
 from engine.audio import FRAME_BYTES, SILENCE_BYTE, SILENCE_FRAME
 from web.twins.vapi.settings import Speech
 
-MS_PER_CHARACTER = 20
+MS_PER_CHARACTER = 15
 
 
 @dataclass(frozen=True)

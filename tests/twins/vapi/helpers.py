@@ -70,8 +70,11 @@ class Caller:
         return next(at for at, frame in self.texts if frame is wanted)
 
     async def heard(self, kind: str, *, within_s: float = 5.0, **fields: Any) -> dict[str, Any]:
-        found = await until(lambda: self.of(kind, **fields), within_s=within_s, what=f"{kind} {fields} in {self.texts}")
-        return dict(found[0])
+        what = f"{kind} {fields}"
+        await until(lambda: self.of(kind, **fields) or self.closed, within_s=within_s, what=f"{what} in {self.texts}")
+        found = self.of(kind, **fields)
+        assert found, f"closed with {self.closed} without {what}: {self.texts}"
+        return found[0]
 
     async def is_closed(self, within_s: float = 5.0) -> tuple[int, str]:
         await until(lambda: self.closed, within_s=within_s, what="closed")

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.twins.vapi.helpers import KEY, sample
+from web.agents import example, load_agent
 from web.twins.vapi import Dials, VapiTwin
 
 WEBSOCKET = {
@@ -92,6 +93,12 @@ async def test_the_other_sample_requests_pass(rest: httpx.AsyncClient, name: str
     if "assistantId" in body:
         body["assistantId"] = (await made(rest))["id"]
     assert (await rest.post("/call", json=body)).status_code == 201
+
+
+async def test_the_example_agents_assistant_passes(rest: httpx.AsyncClient) -> None:
+    assistant = load_agent(example()).agent.assistant
+    answer = await rest.post("/assistant", json=assistant)
+    assert answer.status_code == 201, answer.text
 
 
 async def test_unknown_properties_are_refused(rest: httpx.AsyncClient) -> None:
@@ -210,6 +217,11 @@ async def test_phone_numbers(rest: httpx.AsyncClient) -> None:
         while (await rest.get(f"/call/{call['id']}")).json()["status"] != "ended":
             await trio.sleep(0.01)
     assert (await rest.get(f"/call/{call['id']}")).json()["endedReason"] == "customer-did-not-answer"
+    batch = {**outbound, "customers": [{"number": "+15555550143"}, {"number": "+15555550144"}]}
+    batch.pop("customer")
+    answer = (await rest.post("/call", json=batch)).json()
+    assert set(answer) == {"results", "errors", "subscriptionLimits"}
+    assert [one["customer"]["number"] for one in answer["results"]] == ["+15555550143", "+15555550144"]
     assert (await rest.delete(path)).status_code == 200
 
 

@@ -1,104 +1,17 @@
-"""Vapi's own Python client, unmodified, against the twin's REST side. Its first import takes seconds."""
+"""Vapi's own Python client is a judge of the REST side: see `sdk_client.py`."""
 
 from __future__ import annotations
 
-from typing import Any
+import subprocess
 
-import httpx
 import pytest
 import trio
 
-from tests.twins.vapi.helpers import KEY, sample
-from web.twins.vapi import Dials, VapiTwin
+from web.twins.vapi import VapiTwin
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # inside the client
-    pytest.mark.filterwarnings("ignore::UserWarning"),  # pydantic, over the client's own field names
-]
+pytestmark = pytest.mark.slow
 
 
-async def test_the_official_client(twin: VapiTwin, dials: Dials) -> None:
-    dials.replication_lag_ms = 0
-    with trio.fail_after(60):
-        await trio.to_thread.run_sync(_use, twin.url)
-
-
-def _use(url: str) -> None:
-    from vapi import Vapi  # noqa: PLC0415
-    from vapi.core.api_error import ApiError  # noqa: PLC0415
-
-    with httpx.Client(trust_env=False) as http:  # it does not close one of its own
-        client = Vapi(token=KEY, base_url=url, httpx_client=http)
-        _assistants(client, ApiError)
-        _calls(client, ApiError)
-        _numbers(client)
-        stranger = Vapi(token="wrong", base_url=url, httpx_client=http)
-        with pytest.raises(ApiError) as refused:
-            stranger.assistants.list()
-    assert (refused.value.status_code, refused.value.body) == (401, sample("rest-error-401"))
-
-
-def _numbers(client: Any) -> None:
-    from vapi.phone_numbers.types import (  # noqa: PLC0415
-        CreatePhoneNumbersRequest_Twilio,
-        UpdatePhoneNumbersRequestBody_Twilio,
-    )
-
-    number = client.phone_numbers.create(
-        request=CreatePhoneNumbersRequest_Twilio(
-            number="+15555550100", twilio_account_sid="AC1", twilio_auth_token="t", name="Desk"
-        )
-    )
-    assert (number.provider, number.number, number.status) == ("twilio", "+15555550100", "active")
-    assert client.phone_numbers.get(number.id).id == number.id
-    changed = client.phone_numbers.update(number.id, request=UpdatePhoneNumbersRequestBody_Twilio(name="Front"))
-    assert changed.name == "Front"
-    assert [one.id for one in client.phone_numbers.list()] == [number.id]
-    client.phone_numbers.delete(number.id)
-
-
-def _assistants(client: Any, api_error: type[Exception]) -> None:
-    wanted = sample("rest-assistant-create.request")
-    assistant = client.assistants.create(
-        name=wanted["name"],
-        first_message=wanted["firstMessage"],
-        model=wanted["model"],
-        voice=wanted["voice"],
-        server=wanted["server"],
-        stop_speaking_plan=wanted["stopSpeakingPlan"],
-        client_messages=wanted["clientMessages"],
-        server_messages=wanted["serverMessages"],
-    )
-    assert assistant.first_message == wanted["firstMessage"]
-    assert assistant.model.tools[0].function.name == "check_table"
-    assert client.assistants.get(assistant.id).name == wanted["name"]
-    assert client.assistants.update(assistant.id, first_message="Hello.").first_message == "Hello."
-    assert assistant.id in [one.id for one in client.assistants.list()]
-    assert client.assistants.delete(assistant.id).id == assistant.id
-    with pytest.raises(api_error) as missing:
-        client.assistants.get(assistant.id)
-    assert missing.value.status_code == 404  # type: ignore[attr-defined]
-    with pytest.raises(api_error) as wrong:
-        client.assistants.create(name="x" * 41)
-    assert wrong.value.status_code == 400  # type: ignore[attr-defined]
-    assert "40 characters" in wrong.value.body["message"][0]  # type: ignore[attr-defined]
-
-
-def _calls(client: Any, api_error: type[Exception]) -> None:
-    transport = sample("rest-call-create-websocket.request")["transport"]
-    assistant = client.assistants.create(name="Desk", first_message="Hi.")
-    call = client.calls.create(assistant_id=assistant.id, transport=transport, name="a call")
-    assert (call.type, call.status, call.name) == ("vapi.websocketCall", "queued", "a call")
-    assert call.transport.websocketCallUrl.startswith("ws://")
-    seen = client.calls.get(call.id)
-    assert seen.monitor.control_url.endswith(f"/{call.id}/control")
-    assert client.calls.update(call.id, name="renamed").name == "renamed"
-    assert [one.id for one in client.calls.list(assistant_id=assistant.id)] == [call.id]
-    assert client.calls.delete(call.id).ended_reason == "call-deleted"
-    with pytest.raises(api_error) as wrong:
-        client.calls.create(assistant_id=assistant.id, transport=transport, phone_number_id="x")
-    assert wrong.value.status_code == 400  # type: ignore[attr-defined]
-    with pytest.raises(api_error) as lost:
-        client.calls.create(assistant_id="nobody", transport=transport)
-    assert lost.value.status_code == 404  # type: ignore[attr-defined]
+async def test_the_official_client(twin: VapiTwin, sdk: subprocess.Popen[bytes]) -> None:
+    told, _ = await trio.to_thread.run_sync(sdk.communicate, f"{twin.url}\n".encode(), 90)
+    assert (sdk.returncode, told.decode().splitlines()[-1]) == (0, "passed"), told.decode()

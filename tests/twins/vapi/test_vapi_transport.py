@@ -27,7 +27,8 @@ TOOL = sample("rest-assistant-create.request")["model"]
 
 async def created(rest: httpx.AsyncClient, **assistant: Any) -> tuple[str, str]:
     """A call's id and the address of its socket."""
-    body = {"assistant": {"name": "Desk", "firstMessage": HELLO, **assistant}, "transport": WEBSOCKET}
+    usual = {"name": "Desk", "firstMessage": HELLO, "startSpeakingPlan": {"waitSeconds": 0.2}}
+    body = {"assistant": usual | assistant, "transport": WEBSOCKET}
     answer = await rest.post("/call", json=body)
     assert answer.status_code == 201, answer.text
     call = answer.json()
@@ -64,6 +65,7 @@ async def test_a_whole_call(rest: httpx.AsyncClient, codes: Codes, hooks: HookSe
     assert caller.texts[-1][1] == {"type": "status-update", "status": "ended", "endedReason": "assistant-ended-call"}
     kinds = {frame["type"] for _, frame in caller.texts}
     assert kinds == {frame["frame"]["type"] for frame in sample("ws-text-frames-in-order")} - {"user-interrupted"}
+    assert list(caller.of("tool-calls")[0]) == list(sample("ws-tool-calls"))
     turns = [frame["turn"] for frame in caller.of("speech-update", status="started")]
     assert turns == list(range(8))
     partials = caller.of("transcript", role="user", transcriptType="partial")
@@ -350,7 +352,7 @@ async def test_barge_in_over_the_wire(rest: httpx.AsyncClient, codes: Codes) -> 
         await caller.heard("transcript", role="assistant", transcript="Hi.")
         caller.say(codes.audio("what times do you have"))
         await until(lambda: len(caller.of("speech-update", role="assistant", status="started")) == 2)
-        await trio.sleep(0.4)
+        await trio.sleep(0.2)
         began = trio.current_time()
         caller.say(codes.audio("goodbye", 400))
         await caller.heard("user-interrupted")

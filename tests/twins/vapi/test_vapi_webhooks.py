@@ -17,6 +17,8 @@ from tests.twins.vapi.helpers import Hook, HookServer, calling, sample, until
 from tests.twins.vapi.test_vapi_rest import WEBSOCKET, same_form
 from tests.twins.vapi.test_vapi_transport import TOOL, created, timeline
 from web.twins.vapi import Dials
+from web.twins.vapi.tooling import ToolCall, ToolResult, result_of
+from web.twins.vapi.webhooks import Answer
 
 ALL_MESSAGES = [
     "status-update", "end-of-call-report", "tool-calls", "transcript", "speech-update", "user-interrupted",
@@ -83,6 +85,7 @@ async def test_all_messages_have_the_form_of_the_samples(
         assert [one for one in differs if not _may_differ(one)] == [], name
         assert hook.message["call"]["status"] == "queued"
         assert hook.headers["x-call-id"] == hook.message["call"]["id"]
+        assert b"websocketCallUrl" not in hook.raw
 
 
 def _may_differ(where: str) -> bool:
@@ -171,22 +174,42 @@ async def test_other_layouts_of_signatures(rest: httpx.AsyncClient, hooks: HookS
     assert len(hook.headers["x-when"]) == 10
 
 
+async def test_a_bad_answer_of_a_tool_is_apologised_for(
+    rest: httpx.AsyncClient, codes: Codes, hooks: HookServer
+) -> None:
+    hooks.answer = answering((500, {}))
+    said, facts = await asked(rest, codes, {"url": hooks.url})
+    assert said[1] == "Sorry, I could not check that just now."
+    assert any("answered 500, not 200" in one for one in facts["complaints"])
+
+
 BAD_ANSWERS: list[tuple[Any, str]] = [
-    ((500, {}), "answered 500, not 200"),
     ({"result": "Free."}, "no list of results"),
-    (lambda _: {"results": [{"toolCallId": "call_other", "result": "Free."}]}, "toolCallId"),
-    (lambda one: {"results": [{"toolCallId": one, "result": {"free": True}}]}, "must be strings"),
+    ({}, "no list of results"),
+    ([1], "no list of results"),
+    ({"results": [{"toolCallId": "call_other", "result": "Free."}]}, "toolCallId"),
+    ({"results": [{"toolCallId": "ID", "result": {"free": True}}]}, "must be strings"),
+    ({"results": [{"toolCallId": "ID"}]}, "must be strings"),
 ]
 
 
-@pytest.mark.parametrize(("answer", "complaint"), BAD_ANSWERS, ids=lambda one: str(one)[:20])
-async def test_a_bad_answer_of_a_tool_is_apologised_for(
-    rest: httpx.AsyncClient, codes: Codes, hooks: HookServer, answer: Any, complaint: str
-) -> None:
-    hooks.answer = answering(answer)
-    said, facts = await asked(rest, codes, {"url": hooks.url})
-    assert said[1] == "Sorry, I could not check that just now."
-    assert any(complaint in one for one in facts["complaints"])
+@pytest.mark.parametrize(("body", "complaint"), BAD_ANSWERS, ids=str)
+def test_what_counts_as_no_result(body: Any, complaint: str) -> None:
+    call = ToolCall(TOOL["tools"][0], {}, is_preceded_by_text=False)
+    answer = Answer(200, json.dumps(body).replace("ID", call.id).encode(), 1.0)
+    result = result_of(call, answer)
+    assert (result.failed, result.text) == (True, "No result returned.")
+    assert complaint in result.complaint
+
+
+def test_results_with_faults_are_still_taken() -> None:
+    call = ToolCall(TOOL["tools"][0], {}, is_preceded_by_text=False)
+    wrapped = {"results": [{"toolCallId": call.id, "name": "check_table", "result": "two\nlines"}]}
+    result = result_of(call, Answer(200, json.dumps(wrapped).encode(), 1.0))
+    assert (result.text, result.failed, result.complaint) == ("two lines", False, "a result has line breaks")
+    good = sample("tool-calls.response")
+    good["results"][0]["toolCallId"] = call.id
+    assert result_of(call, Answer(201, json.dumps(good).encode(), 1.0)) == ToolResult("Free. Reference BL-204.")
 
 
 async def test_a_tool_may_fail_and_may_have_its_own_words(
@@ -289,6 +312,20 @@ async def test_a_down_server_does_not_matter(rest: httpx.AsyncClient) -> None:
         while not (await timeline(rest, call_id))["complaints"]:
             await trio.sleep(0.01)
     assert "ConnectError" in (await timeline(rest, call_id))["complaints"][0]
+
+
+async def test_interruptions_are_told_by_webhook_too(rest: httpx.AsyncClient, codes: Codes, hooks: HookServer) -> None:
+    long = {"firstMessage": "So many words to say. " * 4, "firstMessageInterruptionsEnabled": True}
+    _, url = await created(rest, server={"url": hooks.url}, **long)
+    async with calling(url) as caller:
+        await caller.heard("speech-update")
+        caller.say(codes.audio("goodbye", 400))
+        frame = await caller.heard("user-interrupted")
+        hook = await hooks.got("user-interrupted")
+    assert same_form(hook.message, sample("user-interrupted")["message"] | {"call": {}, "assistant": {}}) == []
+    assert hook.message["turnId"] == frame["turnId"]
+    report = (await hooks.got("end-of-call-report")).message
+    assert report["artifact"]["performanceMetrics"]["numUserInterrupted"] == 1
 
 
 async def test_ringing_asks_for_an_assistant(rest: httpx.AsyncClient, hooks: HookServer, dials: Dials) -> None:

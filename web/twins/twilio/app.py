@@ -21,6 +21,7 @@ from web.twins.twilio.settings import Faults, TwinSettings
 from web.twins.twilio.twin import CallRequest, TwilioTwin
 
 LONGEST_WAIT_S = 60.0
+KEEP_ALIVE_S = 75.0  # longer than any answer: see web/serve.py
 
 
 def create_twin_app(twin: TwilioTwin) -> QuartTrio:
@@ -109,7 +110,8 @@ async def serve_twin(
     config.errorlog = None
     config.accesslog = None
     config.graceful_timeout = 1.0
-    limits = httpx.Limits(max_connections=400, max_keepalive_connections=50)
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    limits = httpx.Limits(max_connections=400, max_keepalive_connections=50, keepalive_expiry=2.0)
     async with httpx.AsyncClient(limits=limits) as http, trio.open_nursery() as nursery:
         twin = TwilioTwin(settings, http)
         await nursery.start(twin.run)

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -19,7 +20,7 @@ from web.twins.speech.ears import Ears
 from web.twins.speech.grammar import Grammar
 from web.twins.speech.vad import HANGOVER_MS, VoiceActivity
 from web.twins.speech.voice import speak
-from web.twins.vapi.server import serve_twin
+from web.twins.vapi.server import serve_twin, webhook_client
 from web.twins.vapi.settings import Speech, TwinSettings
 
 __all__ = ["main"]
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             agent=agent,
             data=options.data,
         )
-        trio.run(_run, settings)
+        trio.run(_run, settings, options.ears)
     except* (BadSettings, OSError, ValueError) as group:
         for problem in group.exceptions:
             print(f"vapi twin: {problem}", file=sys.stderr)
@@ -58,15 +59,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--api-key", default="vapi-twin-key", help="what clients send as their bearer token")
     parser.add_argument("--agent", type=Path, help="an agent.yaml; its `twin` part is what the assistant says")
     parser.add_argument("--data", type=Path, help="a directory for one JSON file per call")
+    parser.add_argument("--ears", type=int, default=1, help="recogniser processes; one is enough for some forty calls")
     return parser.parse_args(arguments)
 
 
-async def _run(settings: TwinSettings) -> None:
+async def _run(settings: TwinSettings, workers: int) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with Ears(workers=1) as ears, trio.open_nursery() as nursery:
+        async with webhook_client() as client, Ears(workers=workers) as ears, trio.open_nursery() as nursery:
             speech = Speech(speak, ears, Grammar.of, VoiceActivity, hangover_ms=HANGOVER_MS)
             await ears.hear(silence(200), Grammar.of(["warm up"]))  # loads its models
-            twin = await nursery.start(serve_twin, settings, speech)
+            twin = await nursery.start(partial(serve_twin, settings, speech, client=client))
             print(json.dumps({"ready": True, "url": twin.url}), flush=True)
             await anext(signals)
             twin.stop()

@@ -25,7 +25,9 @@ WORTH_ASKING_MS = 400
 
 LOUD_DB = 11.0
 """Less is line noise (as in `engine.voice`)."""
-HEAR_S = 3.0
+HEAR_S = 20.0
+LAST_HEARING_S = 2.0
+"""After the call's end a recognition that is under way gets so long: to cancel it costs everybody a new recogniser."""
 
 ACKNOWLEDGEMENTS = (
     "i understand|i see|i got it|i hear you|im listening|im with you|right|okay|ok|sure|alright|got it|understood|yeah|"
@@ -86,6 +88,7 @@ class Caller:
         self._in_turn, self._free = trio.Event(), trio.Event()
         self._free.set()
         self._hearing = 0
+        self._hearings: set[trio.CancelScope] = set()
         self.last_voice_s = trio.current_time()
 
     def feed(self, frame: bytes) -> None:
@@ -103,6 +106,11 @@ class Caller:
     def assistant_began(self) -> None:
         """Voice from before this does not count as talking over it."""
         self._overlap_ms = 0
+
+    def let_go(self) -> None:
+        """The call is over."""
+        for scope in self._hearings:
+            scope.deadline = min(scope.deadline, trio.current_time() + LAST_HEARING_S)
 
     async def wait_until_free(self) -> None:
         """Until the caller is silent and all they said is recognised."""
@@ -174,19 +182,19 @@ class Caller:
             self._on_said(Said(text, turn.last_voice_s * 1000, took_ms))
 
     async def _hear(self, mulaw: bytes) -> tuple[str, float]:
-        """Text and confidence. A failing recogniser hears nothing.
-
-        Shielded for a while: a recogniser that is cancelled half-way has to be started anew, for everybody.
-        """
+        """Text and confidence. A failing recogniser hears nothing."""
         if self._grammar is None:
             return "", 0.0
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + HEAR_S):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + HEAR_S) as scope:
+            self._hearings.add(scope)
             try:
                 hearing = await self._speech.ears.hear(mulaw, self._grammar)
             except (RuntimeError, TimeoutError) as error:
                 self._state.timeline.note("recogniser_failed", why=str(error))
             else:
                 return hearing.text.strip(), round(hearing.confidence, 2)
+            finally:
+                self._hearings.discard(scope)
         return "", 0.0
 
     async def _tell_partials(self) -> None:

@@ -160,6 +160,7 @@ class LiveCall:
         self.record.touch(status="ended", endedReason=reason, endedAt=iso(self._ended_ms))
         self.state.tell("status-update", {"status": "ended", "endedReason": reason})
         self.line.close(close_code)
+        self._caller.let_go()
         self._over.set()
 
     def _report(self) -> None:

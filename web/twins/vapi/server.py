@@ -17,15 +17,21 @@ from web.twins.vapi.settings import Speech, TwinSettings
 from web.twins.vapi.twin import VapiTwin
 from web.twins.vapi.webhooks import Webhooks
 
-__all__ = ["serve_twin"]
+__all__ = ["serve_twin", "webhook_client"]
 
 GRACEFUL_S = 0.5
 
 
 async def serve_twin(
-    settings: TwinSettings, speech: Speech, *, task_status: trio.TaskStatus[VapiTwin] = trio.TASK_STATUS_IGNORED
+    settings: TwinSettings,
+    speech: Speech,
+    *,
+    client: httpx.AsyncClient,
+    task_status: trio.TaskStatus[VapiTwin] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `twin.stop()` or a cancellation; `await nursery.start(...)` gives the twin, ready for calls.
+
+    `client` sends the webhooks; `webhook_client()` makes a good one.
 
     Raises:
         OSError: the address is taken.
@@ -37,8 +43,7 @@ async def serve_twin(
     plan = settings.agent.twin if settings.agent else TwinPlan()
     phrases = [phrase for reply in plan.replies for phrase in reply.hear]
     plane = MediaPlane()
-    limits = httpx.Limits(max_connections=400, max_keepalive_connections=50)
-    async with httpx.AsyncClient(trust_env=False, limits=limits) as client, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         webhooks = Webhooks(client, settings.dials, twin.credentials, nursery, settings.seed)
         kit = Kit(
             dials=settings.dials,
@@ -64,6 +69,11 @@ async def serve_twin(
         )
         await nursery.start(_then_cancel, run, nursery.cancel_scope)
         task_status.started(twin)
+
+
+def webhook_client() -> httpx.AsyncClient:
+    """Room for the webhooks of many calls. No proxy of the environment stands between a twin and who it talks to."""
+    return httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=400, max_keepalive_connections=50))
 
 
 async def _then_cancel(

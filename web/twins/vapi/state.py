@@ -53,6 +53,7 @@ class CallRecord:
     def snapshot(self) -> dict[str, Any]:
         kept = {name: entry for name, entry in self.body.items() if name not in _GROWN}
         kept |= {"status": "queued", "updatedAt": kept["createdAt"]}
+        kept["transport"] = {name: one for name, one in kept["transport"].items() if name != "websocketCallUrl"}
         if self.monitor:
             kept["monitor"] = self.monitor
         return kept

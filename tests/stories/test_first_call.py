@@ -1,0 +1,139 @@
+"""The newcomer's first call, and its neighbours: everything real, from socket to speech."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.journal_reader import list_calls, read_call
+from engine.agent import CallerStep
+from engine.audio import BYTES_PER_MS
+from tests.stories.conftest import StackOpener, nothing_left, wait_for
+from tests.stories.numbers import NUMBERS
+from web.twins.speech.ears import Ears
+from web.twins.speech.grammar import Grammar
+from web.twins.speech.judge import texts, transcribe
+
+pytestmark = pytest.mark.slow
+GREETING = ("Welcome to the garden bistro", "How can I help you")
+FAREWELL = ("Thank you for calling", "Goodbye", "Sorry, I did not catch that", "Could you say it again")
+
+
+async def test_the_demo(tmp_path: Path) -> None:
+    """`callscope demo --once` books a table by voice, falls silent when the caller cuts in, and says so itself."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "web", "demo", "--once", "--data", str(tmp_path)],
+        capture_stdout=True,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    told = done.stdout.decode()
+    assert done.returncode == 0, told
+    assert "the conversation completed" in told
+    silent_ms = re.search(r"silent at the caller's ear after (\d+) ms, stale speech after it:\s+(\d+) ms", told)
+    assert silent_ms is not None and int(silent_ms[1]) <= 150 and int(silent_ms[2]) == 0
+    (row,) = list_calls(tmp_path / "journal.sqlite3")
+    names = [record.name for record in read_call(tmp_path / "journal.sqlite3", row.call_id)]
+    for expected in ("Opened", "ToolResult", "Hushed", "Closed", "ReportArrived"):
+        assert names.count(expected) == 1, (expected, names)
+    phases = [name for name in names if name in ("speaking", "listening", "interrupted", "tool_pending", "ended")]
+    assert {"speaking", "listening", "interrupted", "tool_pending", "ended"} == set(phases)
+    with wave.open(str(tmp_path / "recordings" / f"{row.call_id}.wav")) as recording:
+        assert (recording.getnchannels(), recording.getframerate()) == (2, 8000)
+        assert recording.getnframes() > 8000 * 15
+
+
+async def test_fifty_calls_at_once(stack: StackOpener) -> None:
+    """Fifty callers speak fifty numbers at the same time, and each hears its own."""
+    heard: dict[int, bytes] = {}
+    async with stack() as opened:
+
+        async def phone(index: int) -> None:
+            script = [
+                CallerStep(say=f"My number is {NUMBERS[index]}."),
+                CallerStep(say="Goodbye."),
+                CallerStep(wait_for_end=True),
+            ]
+            call_sid = await opened.place_call(script, from_number=f"+1202555{1000 + index}")
+            known = await opened.wait_call(call_sid)
+            assert (known["status"], known["ended_by"], known["errors"]) == ("completed", "server", []), known
+            answer = await opened.http.get(f"{opened.twilio.url}/twin/calls/{call_sid}/heard.ulaw")
+            heard[index] = answer.content
+
+        async with trio.open_nursery() as nursery:
+            for index in range(50):
+                nursery.start_soon(phone, index)
+        rows = list_calls(opened.journal, 100)
+        assert [row.outcome for row in rows] == ["completed"] * 50
+        await nothing_left(opened)
+    grammar = Grammar.of([f"Your number is {number}" for number in NUMBERS] + [*GREETING, *FAREWELL])
+    async with Ears(workers=2) as ears:
+        for index, mulaw in heard.items():
+            told = texts(await transcribe(mulaw, grammar, ears))
+            assert f"your number is {NUMBERS[index]}" in told, (index, NUMBERS[index], told)
+            assert told.count("your number is") == 1
+
+
+async def test_vapi_dies_in_the_middle(stack: StackOpener) -> None:
+    """The Vapi twin is killed while the agent speaks: a sentence within two seconds, the reason kept, nothing left."""
+    async with stack() as opened:
+        call_sid = await opened.place_call([CallerStep(wait_for_end=True, after="now")])
+        await wait_for(opened.journal, lambda records: any(r.name == "speaking" for r in records), within_s=20)
+        story = (await opened.http.get(f"{opened.twilio.url}/twin/calls/{call_sid}")).json()
+        killed_at_ms = story["duration_ms"]
+        opened.vapi.process.kill()
+        known = await opened.wait_call(call_sid)
+        said = [event for event in known["events"] if event["what"] == "say"]
+        assert len(said) == 1 and said[0]["text"].startswith("Sorry, we have a problem")
+        heard = (await opened.http.get(f"{opened.twilio.url}/twin/calls/{call_sid}/heard.ulaw")).content
+        words = heard[round(said[0]["at_ms"]) * BYTES_PER_MS :]
+        async with Ears() as ears:
+            grammar = Grammar.of(["Sorry, we have a problem with our phone", "Please call again in a few minutes"])
+            (first, *_) = await transcribe(words, grammar, ears)
+        assert first.text == "sorry we have a problem with our phone"
+        assert said[0]["at_ms"] + first.start_ms - killed_at_ms < 2000
+        (row,) = list_calls(opened.journal)
+        closed = [r for r in read_call(opened.journal, row.call_id) if r.name == "Closed"]
+        assert closed[0].data["reason"].startswith("agent lost: socket closed")
+        await nothing_left(opened)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"create_status": 401},
+        {"create_status": 429},
+        {"create_status": 500},
+        {"create_status": "hang"},
+        {"socket": "never_opens"},
+        {"socket": "refuse"},
+        {"socket": "drop_after_ms", "drop_after_ms": 900},
+    ],
+    ids=lambda fault: "-".join(map(str, fault.values())),
+)
+async def test_vapi_is_in_trouble(stack: StackOpener, fault: dict[str, object]) -> None:
+    """Whatever Vapi does wrong, the caller hears words within two seconds and the call goes to the fallback."""
+    async with stack() as opened:
+        answer = await opened.http.post(f"{opened.vapi.url}/twin/faults", json={**fault, "times": 100})
+        assert answer.status_code == 200, answer.text
+        call_sid = await opened.place_call([CallerStep(wait_for_end=True, after="now")])
+        known = await opened.wait_call(call_sid)
+        heard = (await opened.http.get(f"{opened.twilio.url}/twin/calls/{call_sid}/heard.ulaw")).content
+        async with Ears() as ears:
+            phrases = ["One moment please", "Sorry, we have a problem with our phone", *GREETING]
+            grammar = Grammar.of([*phrases, "Please call again in a few minutes", "Goodbye"], repeat=True)
+            spans = await transcribe(heard, grammar, ears)
+        assert spans[0].start_ms < 2000
+        assert "please call again in a few minutes" in texts(spans)
+        said = [event["text"] for event in known["events"] if event["what"] == "say"]
+        assert len(said) == 1 and said[0].startswith("Sorry, we have a problem with our phone.")
+        assert known["errors"] == []
+        await nothing_left(opened)
+        log = opened.service.log.read_text(encoding="utf-8")
+        assert len([line for line in log.splitlines() if "no agent" in line or "agent lost" in line]) <= 1
