@@ -15,6 +15,7 @@ from engine.errors import BadMessage, Refused
 from engine.wire import twilio
 from engine.wire.signatures import TwilioSignatures, public_url
 from web import twiml
+from web.bodies import raw_body
 from web.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -38,10 +39,10 @@ def add_twilio_hooks(
         if request.method == "GET":
             signatures.check_get(url, request.headers)
             return dict(request.args.items())
-        body = await request.get_data(cache=False, as_text=False)
+        body = await raw_body()
         if len(body) > MOST_BYTES:
             raise BadMessage("form too large")
-        pairs = twilio.read_form(bytes(body) if isinstance(body, bytes) else body.encode())
+        pairs = twilio.read_form(body)
         signatures.check_form(url, pairs, request.headers)
         return dict(pairs)
 

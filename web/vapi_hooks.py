@@ -17,6 +17,7 @@ from quart_trio import QuartTrio
 from actors.supervisor import Supervisor
 from engine.wire import vapi
 from engine.wire.signatures import VapiAuth
+from web.bodies import raw_body
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ def add_vapi_hooks(
 
     @app.post("/webhook/vapi")
     async def webhook() -> Response:
-        body = await request.get_data(cache=False, as_text=False)
+        body = await raw_body()
         auth.check(request.headers, body, time.time())
         message = vapi.read_webhook(body)
         match message.content:

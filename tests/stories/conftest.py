@@ -23,8 +23,8 @@ def stack(tmp_path: Path) -> StackOpener:
     """Opens the stack in this test's own folder."""
 
     @asynccontextmanager
-    async def open_one(**options: Any) -> AsyncIterator[Stack]:
-        async with open_stack(example(), tmp_path / "data", **options) as opened:
+    async def open_one(agent: Path | None = None, **options: Any) -> AsyncIterator[Stack]:
+        async with open_stack(agent or example(), tmp_path / "data", **options) as opened:
             yield opened
 
     return open_one

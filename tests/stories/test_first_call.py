@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import trio
+import yaml
 
 from actors.journal_reader import list_calls, read_call
 from engine.agent import CallerStep
 from engine.audio import BYTES_PER_MS
 from tests.stories.conftest import StackOpener, nothing_left, wait_for
 from tests.stories.numbers import NUMBERS
+from web.agents import example
 from web.twins.speech.ears import Ears
 from web.twins.speech.grammar import Grammar
 from web.twins.speech.judge import texts, transcribe
@@ -49,10 +51,23 @@ async def test_the_demo(tmp_path: Path) -> None:
         assert recording.getnframes() > 8000 * 15
 
 
-async def test_fifty_calls_at_once(stack: StackOpener) -> None:
+def agent_that_knows_numbers(folder: Path) -> Path:
+    """The bistro with one reply for each number: a closed list, so that what was heard is never in doubt."""
+    bistro = example()
+    agent = yaml.safe_load(bistro.read_text(encoding="utf-8"))
+    agent["tools"] = str(bistro.parent / agent["tools"])
+    others = [reply for reply in agent["twin"]["replies"] if "<digits>" not in str(reply)]
+    numbers = [{"hear": [f"My number is {n}"], "say": f"Your number is {n}."} for n in NUMBERS]
+    agent["twin"]["replies"] = others + numbers
+    path = folder / "agent.yaml"
+    path.write_text(yaml.safe_dump(agent), encoding="utf-8")
+    return path
+
+
+async def test_fifty_calls_at_once(stack: StackOpener, tmp_path: Path) -> None:
     """Fifty callers speak fifty numbers at the same time, and each hears its own."""
     heard: dict[int, bytes] = {}
-    async with stack() as opened:
+    async with stack(agent=agent_that_knows_numbers(tmp_path)) as opened:
 
         async def phone(index: int) -> None:
             script = [
