@@ -22,6 +22,8 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 SECRET = "a shared secret"
 PUBLIC_URL = "https://calls.example.com"
 MEDIA_URL = "wss://calls.example.com/media"
+CALL = {"CallSid": "CA" + "2" * 32, "AccountSid": "AC" + "1" * 32, "From": "+12025550123", "To": "+12025550199",
+        "Direction": "inbound", "ApiVersion": "2010-04-01"}  # fmt: skip
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
@@ -80,5 +82,7 @@ async def open_door(data: Path, *, vapi_base_url: str = NOBODY, twilio_base_url:
         run = partial(serve_calls, settings, load_agent(example()), listeners, drain_patience_s=0.0, stop=stop)
         await nursery.start(run)
         async with httpx.AsyncClient(timeout=10) as http:
-            yield Door(port, http, data)
+            door = Door(port, http, data)
+            yield door
+            await door.twilio("/webhook/twilio/status", **CALL, CallStatus="completed")  # or the drain waits for it
         stop.set()
