@@ -58,11 +58,11 @@ def twilio_signature(secret: str, url: str, params: Sequence[tuple[str, str]], a
 
 def _spellings(url: str) -> list[str]:
     """The address with and without its port: what Twilio signs depends on scheme and stack (§6.1)."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return [url]
+        return [url]  # no address at all: it will match nothing
     if ":" in host:
         host = f"[{host}]"
     default = _DEFAULT_PORTS.get(parts.scheme)
