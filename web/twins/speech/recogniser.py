@@ -34,6 +34,7 @@ def recognise(jsgf: str, mulaw: bytes) -> Answer:
     if not SHORTEST_MS <= duration_ms(mulaw) <= LONGEST_MS:
         return "", 0.0
     decoder = _decoder(jsgf)
+    decoder.reinit_feat()  # forget the last voice's normalisation: the same audio must always be heard the same
     decoder.start_utt()
     decoder.process_raw(_doubled(silence(EDGE_MS) + mulaw + silence(EDGE_MS)), full_utt=True)
     decoder.end_utt()

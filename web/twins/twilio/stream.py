@@ -121,6 +121,9 @@ class Stream:
         """Open, live and close the socket; `closed` is set at the end whatever happens."""
         try:
             await self._run()
+        except* (HandshakeError, ConnectionClosed) as group:  # trio-websocket raises some of them in its reader task
+            self.error_code = 31903 if self.opened.is_set() else 31920
+            self.call.tap.note("socket failed", why=type(group.exceptions[0]).__name__)
         finally:
             self._live = False
             self.opened.set()
