@@ -11,7 +11,7 @@ from actors.tools import ToolProblem, tool
 # Tonight's free tables: time → the largest party that still fits.
 FREE = {"18:00": 2, "18:30": 4, "19:00": 6, "20:00": 4, "21:00": 8}
 SPOKEN = {"18:00": "six", "18:30": "half past six", "19:00": "seven", "20:00": "eight", "21:00": "nine"}
-NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 Party = Annotated[int, msgspec.Meta(ge=1, le=12, description="How many guests")]
 Time = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Local time tonight, HH:MM")]
