@@ -4,7 +4,6 @@ NUMBERS = (
     "seven three one",
     "two eight nine",
     "eight five four",
-    "five nine one",
     "eight nine five",
     "three two zero",
     "three nine four",
@@ -51,4 +50,5 @@ NUMBERS = (
     "nine one three",
     "one zero four",
     "three four five",
+    "seven two four",
 )

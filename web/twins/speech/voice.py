@@ -41,8 +41,18 @@ def speak(text: str, *, voice: str = "en-US") -> bytes:
     if not text.strip():
         raise ValueError("nothing to say")
     with _LOCK:
+        _warm_up()
+        # What was said before colours what comes next, by a few samples: the same word before each makes it repeatable.
+        _ENGINE.speak("One.", voice=voice, speed=PACE)
         pcm = _ENGINE.speak(text, voice=voice, speed=PACE)
     return _trimmed(_halved(pcm))
+
+
+@lru_cache(maxsize=1)
+def _warm_up() -> None:
+    """The engine's very first words in a process come out otherwise than all later ones."""
+    for _ in range(2):
+        _ENGINE.speak("One, two, three. Hello there, goodbye.", voice="en-US", speed=PACE)
 
 
 def _halved(pcm: bytes) -> array[int]:
