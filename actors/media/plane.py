@@ -24,6 +24,7 @@ from actors.media.dialling import connect, target_of
 from actors.media.failures import log_failure
 from actors.media.frames import MaskPool
 from actors.media.handshake import Answering, Asking, DialFailed
+from actors.media.session import MAX_FRAGMENTS
 from actors.media.statistics import PlaneStatistics
 from actors.media.transport import PlainTransport, TlsTransport, Transport, prepare
 from actors.media.wire import SWEEP_S, Limits, MediaWire
@@ -50,7 +51,8 @@ class MediaPlane:
     thread), before `run` too. Limits: `max_message_bytes` of one message in (over it: close 1009; more for whom we
     dialled, as Vapi's `conversation-update` repeats the whole conversation), `audio_queue_ms` of unsent audio a wire,
     `max_queue_bytes` unsent in all a wire (over it: abort), `max_handshakes` adopted sockets that have not yet finished
-    their upgrade. `in_place=False` gives every frame to the library, to compare.
+    their upgrade, `max_fragments` of one message (over it: close 1008). `in_place=False` gives every frame to the
+    library, to compare.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class MediaPlane:
         stall_timeout_s: float = 5.0,
         max_queue_bytes: int = 262_144,
         max_handshakes: int = 256,
+        max_fragments: int = MAX_FRAGMENTS,
         in_place: bool = True,
     ) -> None:
         self.limits = Limits(
@@ -78,6 +81,7 @@ class MediaPlane:
             ping_timeout_s=ping_timeout_s,
             stall_timeout_s=stall_timeout_s,
             max_queue_bytes=max_queue_bytes,
+            max_fragments=max_fragments,
             in_place=in_place,
         )
         self.counts = PlaneStatistics()

@@ -5,11 +5,13 @@ two calls it always stands at a frame boundary. That makes the shortcut safe: a 
 that arrives while no message is half received may be taken out here without the library ever knowing of it. All
 else (control frames, fragments, wrong bits, too long) goes to the library, whose judgement is final.
 
-UTF-8 of a text message is checked here only when it came in fragments; the JSON reader checks the others.
+Every text message is checked to be UTF-8 (the library leaves that to us). In fragments it is checked as they come, so
+that the first wrong byte ends the wire, not the last fragment.
 """
 
 from __future__ import annotations
 
+import codecs
 import logging
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ from websockets.protocol import CLIENT, OPEN, SEND_EOF, Protocol
 
 from actors.media.frames import BINARY, FIN, MASKED, TEXT, MaskPool, apply_mask, client_frame, server_frame
 
-__all__ = ["FRAMES_A_TURN", "Ending", "Message", "Session", "drain", "library_log"]
+__all__ = ["FRAMES_A_TURN", "MAX_FRAGMENTS", "Ending", "Message", "Session", "drain", "library_log"]
 
 
 Message = tuple[int, bytes]
@@ -30,6 +32,9 @@ MAX_FRAGMENTS = 1_024
 """A message in more fragments than this is an attack on our time, not speech."""
 
 _PLAIN = (FIN | TEXT, FIN | BINARY)
+_WHOLE_TEXT = FIN | TEXT
+_NOT_UTF8 = "text is not UTF-8"
+_new_decoder = codecs.getincrementaldecoder("utf-8")
 
 library_log = logging.getLogger("actors.media.websockets")
 """The library writes whole requests at DEBUG: addresses that are secrets (vapi.md §4.1). So it never gets there."""
@@ -51,16 +56,28 @@ def drain(protocol: Protocol) -> tuple[bytes, bool]:
     return b"".join(writes), SEND_EOF in writes
 
 
+def _is_utf8(payload: bytes) -> bool:
+    if payload.isascii():  # nearly always: JSON with base64 in it
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Session:
     """The protocol state of one open websocket."""
 
     __slots__ = (
+        "_decoder",
         "_fragments",
         "_fragments_opcode",
         "_from_client",
         "_in_place",
         "_masks",
         "_max_bytes",
+        "_max_fragments",
         "_need",
         "_plain",
         "_protocol",
@@ -71,15 +88,25 @@ class Session:
         "touched",
     )
 
-    def __init__(self, protocol: Protocol, masks: MaskPool, *, max_message_bytes: int, in_place: bool = True) -> None:
+    def __init__(
+        self,
+        protocol: Protocol,
+        masks: MaskPool,
+        *,
+        max_message_bytes: int,
+        max_fragments: int = MAX_FRAGMENTS,
+        in_place: bool = True,
+    ) -> None:
         """`protocol` is OPEN and was fed its handshake only. `in_place=False`: the library on every frame."""
         self._protocol, self._masks, self._max_bytes = protocol, masks, max_message_bytes
+        self._max_fragments = max_fragments
         self._from_client = protocol.side is not CLIENT
         self._in_place = in_place
         self._plain = in_place
         self._rest, self._need = bytearray(), 0
         self._fragments: list[bytes] = []
         self._fragments_opcode = TEXT
+        self._decoder = _new_decoder()
         self.ending: Ending | None = None
         self.pings = 0
         """Pings and pongs received since this was last set to 0."""
@@ -133,6 +160,10 @@ class Session:
                 payload = data[start:end]
                 if from_client:
                     payload = apply_mask(payload, data[start - 4 : start])
+                if first == _WHOLE_TEXT and not payload.isascii() and not _is_utf8(payload):
+                    self.touched = True
+                    self.fail(CloseCode.INVALID_DATA, _NOT_UTF8)
+                    return messages
                 messages.append((first & 0x0F, payload))
             elif not self._ask_library(data[at:end], messages):
                 return messages
@@ -164,27 +195,32 @@ class Session:
             self.pings += 1
             if opcode is Opcode.PONG:
                 self.pong = payload
-        elif opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            if frame.fin:
-                messages.append((int(opcode), payload))
+        elif opcode is Opcode.CLOSE:
+            return
+        elif frame.fin and opcode is not Opcode.CONT:
+            if opcode is Opcode.TEXT and not _is_utf8(payload):
+                self.fail(CloseCode.INVALID_DATA, _NOT_UTF8)
             else:
-                self._fragments, self._fragments_opcode = [payload], int(opcode)
-        elif opcode is Opcode.CONT:
-            self._fragments.append(payload)
-            if frame.fin:
-                self._finish_message(messages)
-            elif len(self._fragments) > MAX_FRAGMENTS:
-                self.fail(CloseCode.POLICY_VIOLATION, "too many fragments")
+                messages.append((int(opcode), payload))
+        else:
+            self._on_fragment(frame, payload, messages)
 
-    def _finish_message(self, messages: list[Message]) -> None:
-        payload, self._fragments = b"".join(self._fragments), []
+    def _on_fragment(self, frame: Frame, payload: bytes, messages: list[Message]) -> None:
+        """The library has seen to it that a message is begun before it goes on, and that it is not too long."""
+        if frame.opcode is not Opcode.CONT:
+            self._fragments, self._fragments_opcode = [], int(frame.opcode)
+        self._fragments.append(payload)
         if self._fragments_opcode == TEXT:
             try:
-                payload.decode()
+                self._decoder.decode(payload, frame.fin)
             except UnicodeDecodeError:
-                self.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+                self.fail(CloseCode.INVALID_DATA, _NOT_UTF8)
                 return
-        messages.append((self._fragments_opcode, payload))
+        if frame.fin:
+            messages.append((self._fragments_opcode, b"".join(self._fragments)))
+            self._fragments = []
+        elif len(self._fragments) > self._max_fragments:
+            self.fail(CloseCode.POLICY_VIOLATION, "too many fragments")
 
     def _refresh(self) -> None:
         protocol = self._protocol

@@ -59,6 +59,7 @@ class Limits:
     ping_timeout_s: float
     stall_timeout_s: float
     max_queue_bytes: int
+    max_fragments: int
     in_place: bool
 
 
@@ -320,7 +321,13 @@ class MediaWire:
         protocol, limits = self._handshake.protocol, self._limits
         self._post(drain(protocol))
         max_bytes = limits.max_dialled_message_bytes if self._is_dialled else limits.max_message_bytes
-        self._session = Session(protocol, self._host.masks, max_message_bytes=max_bytes, in_place=limits.in_place)
+        self._session = Session(
+            protocol,
+            self._host.masks,
+            max_message_bytes=max_bytes,
+            max_fragments=limits.max_fragments,
+            in_place=limits.in_place,
+        )
         self._listener = listener
         self._stage, self._open, self._deadline = Stage.OPEN, True, inf
         if self._is_dialled:

@@ -35,7 +35,8 @@ def session_of(*, server: bool, in_place: bool = True) -> Session:
 class Heard:
     messages: list[Message]
     code: int | None
-    sent: bytes
+    sent: bytes | None
+    """None: what the library wrote, it wrote without knowing that a text was wrong."""
     controls: int
 
 
@@ -50,11 +51,12 @@ def hear(session: Session, pieces: list[bytes], turn: int = 128) -> Heard:
     return Heard(messages, session.ending.code if session.ending else None, sent, session.pings)
 
 
-def is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes, *, so_far: bool) -> bool:
+    """`so_far`: more will come, so a character may be incomplete at the end."""
     try:
         data.decode()
-    except UnicodeDecodeError:
-        return False
+    except UnicodeDecodeError as error:
+        return so_far and error.reason == "unexpected end of data"
     return True
 
 
@@ -63,19 +65,18 @@ def library_hears(data: bytes, *, server: bool) -> Heard:
     protocol = protocol_of(server=server)
     protocol.receive_data(data)
     messages: list[Message] = []
-    parts: list[bytes] = []
+    message = b""
     opcode, controls, code = 0, 0, None
     for event in protocol.events_received():
         assert isinstance(event, Frame)
         controls += event.opcode in (Opcode.PING, Opcode.PONG)
         if event.opcode in (Opcode.TEXT, Opcode.BINARY):
-            opcode, parts = int(event.opcode), []
+            opcode, message = int(event.opcode), b""
         if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            parts.append(bytes(event.data))
+            message += bytes(event.data)
+            if opcode == Opcode.TEXT and not is_utf8(message, so_far=not event.fin):
+                return Heard(messages, 1007, None, controls)  # the one verdict that the library leaves to us
             if event.fin:
-                message = b"".join(parts)
-                if opcode == Opcode.TEXT and event.opcode is Opcode.CONT and not is_utf8(message):
-                    return Heard(messages, 1007, b"", controls)  # the one verdict that the library leaves to us
                 messages.append((opcode, message))
     if protocol.parser_exc is not None:
         code = protocol.close_sent.code if protocol.close_sent else 1006
@@ -88,19 +89,35 @@ payloads = st.one_of(
     st.binary(max_size=200),
     st.sampled_from(LENGTHS).map(lambda size: bytes(index * 7 % 256 for index in range(size))),
 )
+texts = st.one_of(
+    st.text(max_size=80).map(str.encode),
+    st.sampled_from(LENGTHS).map(lambda size: bytes(index * 7 % 128 for index in range(size))),
+)
+good_messages = st.one_of(
+    st.tuples(st.just(Opcode.TEXT), texts),
+    st.tuples(st.just(Opcode.BINARY), payloads),
+)
 controls = st.tuples(st.sampled_from([Opcode.PING, Opcode.PONG]), st.binary(max_size=125)).map(
     lambda drawn: [Frame(drawn[0], drawn[1])]
 )
-whole = st.tuples(st.sampled_from([Opcode.TEXT, Opcode.BINARY]), payloads).map(
+wrong_texts = st.tuples(st.just(Opcode.TEXT), st.binary(max_size=9))
+whole = st.one_of(good_messages, good_messages, good_messages, wrong_texts).map(
     lambda drawn: [Frame(drawn[0], drawn[1])]
 )
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
+    return [data[a:b] for a, b in pairwise(edges)] or [b""]
 
 
 @st.composite
 def fragmented(draw: st.DrawFn) -> list[Frame]:
     """A message in pieces, control frames between them."""
     opcode = draw(st.sampled_from([Opcode.TEXT, Opcode.BINARY]))
-    pieces = draw(st.lists(st.text(max_size=40).map(str.encode), min_size=2, max_size=6))
+    text = draw(st.text(max_size=80)).encode() + draw(st.sampled_from([b"", b"", b"", b"\xed\xa0\x80", b"\xe2\x82"]))
+    pieces = cut(text, draw(st.lists(st.integers(0, 400), min_size=1, max_size=6)))
+    pieces += [b""] * (len(pieces) == 1)
     frames: list[Frame] = []
     for number, piece in enumerate(pieces):
         frames.append(Frame(Opcode.CONT if number else opcode, piece, fin=number == len(pieces) - 1))
@@ -123,11 +140,6 @@ def conversations(draw: st.DrawFn, *, legal: bool = True) -> tuple[bool, bytes]:
     return server, b"".join(frame.serialize(mask=server) for frame in frames)
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    edges = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[a:b] for a, b in pairwise(edges)] or [b""]
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     conversation=conversations(),
@@ -145,7 +157,7 @@ def test_any_split_gives_what_the_library_gives(
     assert heard.messages == expected.messages
     assert heard.code == expected.code
     assert heard.controls == expected.controls
-    if server:  # a client masks its pongs at random
+    if server and expected.sent is not None:  # a client masks its pongs at random
         assert heard.sent == expected.sent
 
 
@@ -169,9 +181,10 @@ def test_damaged_bytes_end_as_in_the_library(
 
 
 @settings(max_examples=100, deadline=None)
-@given(server=st.booleans(), opcode=st.sampled_from([1, 2]), payload=payloads, in_place=st.booleans())
-def test_what_we_write_the_library_reads(server: bool, opcode: int, payload: bytes, in_place: bool) -> None:
+@given(server=st.booleans(), message=good_messages, in_place=st.booleans())
+def test_what_we_write_the_library_reads(server: bool, message: tuple[Opcode, bytes], in_place: bool) -> None:
     """Our own frames are what the other side's library takes for one whole message."""
+    opcode, payload = message
     written = session_of(server=server, in_place=in_place).encode(opcode, payload)
     heard = library_hears(written, server=not server)
     assert (heard.messages, heard.code) == ([(opcode, payload)], None)
@@ -194,18 +207,62 @@ def test_sixty_four_bit_length_is_refused_before_its_bytes_come() -> None:
     assert session.receive(b"x" * 1000) == []
 
 
-def test_text_in_fragments_must_be_utf8() -> None:
-    """What the JSON reader cannot be trusted to see is checked here."""
-    frames = [Frame(Opcode.TEXT, b"\xc3", fin=False), Frame(Opcode.CONT, b"(")]
-    heard = hear(session_of(server=True), [b"".join(frame.serialize(mask=True) for frame in frames)])
-    assert (heard.messages, heard.code) == ([], 1007)
+def wire_bytes(*frames: Frame) -> bytes:
+    return b"".join(frame.serialize(mask=True) for frame in frames)
 
 
-def test_endless_fragments_are_refused() -> None:
-    """A message in thousands of pieces costs us time, so it is not heard to its end."""
-    data = Frame(Opcode.BINARY, b"a", fin=False).serialize(mask=True)
-    data += Frame(Opcode.CONT, b"a", fin=False).serialize(mask=True) * MAX_FRAGMENTS
-    assert hear(session_of(server=True), [data]).code == 1008
+BAD_TEXTS = (b"\xff", b"ab\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x28\xa1")
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("text", BAD_TEXTS)
+def test_a_text_must_be_utf8(text: bytes, in_place: bool) -> None:
+    """A wrong text ends the wire with 1007: what came before it is heard, what comes after it is not."""
+    session = session_of(server=True, in_place=in_place)
+    frames = (Frame(Opcode.TEXT, b"ok"), Frame(Opcode.TEXT, text), Frame(Opcode.TEXT, b"after"))
+    heard = hear(session, [wire_bytes(*frames)])
+    assert (heard.messages, heard.code) == ([(1, b"ok")], 1007)
+    assert session.touched
+    assert heard.sent == Frame(Opcode.CLOSE, b"\x03\xeftext is not UTF-8").serialize(mask=False)
+    assert hear(session_of(server=True, in_place=in_place), [wire_bytes(Frame(Opcode.BINARY, text))]).code is None
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_text_in_fragments_must_be_utf8(in_place: bool) -> None:
+    """The first wrong byte ends the wire, though the message is not over; a character may lie across fragments."""
+    split = (
+        Frame(Opcode.TEXT, b"\xe2", fin=False),
+        Frame(Opcode.CONT, b"\x82", fin=False),
+        Frame(Opcode.CONT, b"\xac"),
+    )
+    assert hear(session_of(server=True, in_place=in_place), [wire_bytes(*split)]).messages == [(1, "€".encode())]
+    for wrong in (
+        (Frame(Opcode.TEXT, b"\xc3", fin=False), Frame(Opcode.CONT, b"(", fin=False)),
+        (Frame(Opcode.TEXT, b"\xff", fin=False),),
+        (Frame(Opcode.TEXT, b"a", fin=False), Frame(Opcode.CONT, b"\xc3")),
+        (*split[:2], Frame(Opcode.PING, b""), Frame(Opcode.CONT, b"")),
+    ):
+        heard = hear(session_of(server=True, in_place=in_place), [wire_bytes(*wrong)])
+        assert (heard.messages, heard.code) == ([], 1007)
+
+
+def test_binary_in_fragments_is_no_text() -> None:
+    """Its bytes may be anything, and leave nothing behind for the text after it."""
+    frames = [Frame(Opcode.BINARY, b"\xe2", fin=False), Frame(Opcode.CONT, b"\x82")]
+    frames += [Frame(Opcode.TEXT, b"a", fin=False), Frame(Opcode.CONT, b"b")]
+    heard = hear(session_of(server=True), [wire_bytes(*frames)])
+    assert (heard.messages, heard.code) == ([(2, b"\xe2\x82"), (1, b"ab")], None)
+
+
+@pytest.mark.parametrize(("limit", "code"), [(MAX_FRAGMENTS, 1008), (2 * MAX_FRAGMENTS, None)])
+def test_endless_fragments_are_refused(limit: int, code: int | None) -> None:
+    """A message in thousands of pieces costs us time, so it is not heard to its end, unless somebody asks for it."""
+    session = Session(
+        protocol_of(server=True), MaskPool(), max_message_bytes=MAX_BYTES, max_fragments=limit, in_place=True
+    )
+    data = wire_bytes(Frame(Opcode.BINARY, b"a", fin=False))
+    data += wire_bytes(Frame(Opcode.CONT, b"a", fin=False)) * MAX_FRAGMENTS
+    assert hear(session, [data]).code == code
 
 
 def test_one_turn_is_bounded() -> None:
