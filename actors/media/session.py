@@ -7,6 +7,9 @@ else (control frames, fragments, wrong bits, too long) goes to the library, whos
 
 Every text message is checked to be UTF-8 (the library leaves that to us). In fragments it is checked as they come, so
 that the first wrong byte ends the wire, not the last fragment.
+
+A turn of `receive` ends before a frame that may have a reply (a ping, a broken rule), and after it: so the listener has
+answered what came before it, our replies leave in the order of what they reply to, and nothing is said after a close.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ MAX_FRAGMENTS = 1_024
 
 _PLAIN = (FIN | TEXT, FIN | BINARY)
 _WHOLE_TEXT = FIN | TEXT
+_CONTROL = 0x08
 _NOT_UTF8 = "text is not UTF-8"
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -148,6 +152,8 @@ class Session:
                     break
                 length = int.from_bytes(data[at + 2 : start], "big")
             if (second >= MASKED) is not from_client or length > self._max_bytes:
+                if messages:
+                    break
                 self._ask_library(data[at:], messages)  # it will refuse, with the right code
                 return messages
             if from_client:
@@ -161,12 +167,18 @@ class Session:
                 if from_client:
                     payload = apply_mask(payload, data[start - 4 : start])
                 if first == _WHOLE_TEXT and not payload.isascii() and not _is_utf8(payload):
+                    if messages:
+                        break
                     self.touched = True
                     self.fail(CloseCode.INVALID_DATA, _NOT_UTF8)
                     return messages
                 messages.append((first & 0x0F, payload))
+            elif messages and first not in _PLAIN:
+                break
             elif not self._ask_library(data[at:end], messages):
                 return messages
+            elif first & _CONTROL:
+                turn = 1
             at = end
             turn -= 1
         if at < size:

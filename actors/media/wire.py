@@ -181,7 +181,7 @@ class MediaWire:
             self._host.read_again(self)
         if self._transport.owes:
             self._host.flush_later(self)
-        if self._transport.at_end:
+        if self._transport.at_end and not (self._session is not None and self._session.backlog):
             self._lost("the peer closed the connection")
 
     def flush(self) -> None:

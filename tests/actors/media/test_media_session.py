@@ -51,6 +51,10 @@ def hear(session: Session, pieces: list[bytes], turn: int = 128) -> Heard:
     return Heard(messages, session.ending.code if session.ending else None, sent, session.pings)
 
 
+def wire_bytes(*frames: Frame) -> bytes:
+    return b"".join(frame.serialize(mask=True) for frame in frames)
+
+
 def is_utf8(data: bytes, *, so_far: bool) -> bool:
     """`so_far`: more will come, so a character may be incomplete at the end."""
     try:
@@ -207,10 +211,6 @@ def test_sixty_four_bit_length_is_refused_before_its_bytes_come() -> None:
     assert session.receive(b"x" * 1000) == []
 
 
-def wire_bytes(*frames: Frame) -> bytes:
-    return b"".join(frame.serialize(mask=True) for frame in frames)
-
-
 BAD_TEXTS = (b"\xff", b"ab\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x28\xa1")
 
 
@@ -263,6 +263,39 @@ def test_endless_fragments_are_refused(limit: int, code: int | None) -> None:
     data = wire_bytes(Frame(Opcode.BINARY, b"a", fin=False))
     data += wire_bytes(Frame(Opcode.CONT, b"a", fin=False)) * MAX_FRAGMENTS
     assert hear(session, [data]).code == code
+
+
+BROKEN_RULES = (
+    b"\x81\x02hi",
+    b"\xc1\x80\0\0\0\0",
+    b"\x83\x80\0\0\0\0",
+    wire_bytes(Frame(Opcode.CONT, b"x")),
+    wire_bytes(Frame(Opcode.TEXT, b"\xff")),
+    wire_bytes(Frame(Opcode.TEXT, b"\xff", fin=False)),
+    b"\x82\xff" + (1 << 40).to_bytes(8, "big"),
+)
+
+
+@pytest.mark.parametrize("broken", BROKEN_RULES)
+def test_a_message_before_a_broken_rule_can_still_be_answered(broken: bytes) -> None:
+    """They came in one packet, but the ending is not known before the message was given out."""
+    session = session_of(server=True)
+    assert session.receive(wire_bytes(Frame(Opcode.TEXT, b"hello")) + broken) == [(1, b"hello")]
+    assert (session.ending, session.to_send(), session.backlog) == (None, (b"", False), True)
+    assert session.receive(b"") == []
+    assert session.ending is not None
+    assert not session.backlog
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_pongs_leave_in_their_order(in_place: bool) -> None:
+    """Message, ping, ping, message: two turns without a message between them, each with its pong."""
+    session = session_of(server=True, in_place=in_place)
+    frames = [Frame(Opcode.TEXT, b"a"), Frame(Opcode.PING, b"1"), Frame(Opcode.PING, b"2"), Frame(Opcode.BINARY, b"b")]
+    seen = [(session.receive(wire_bytes(*frames)), session.to_send()[0])]
+    while session.backlog:
+        seen.append((session.receive(b""), session.to_send()[0]))
+    assert seen == [([(1, b"a")], b""), ([], b"\x8a\x011"), ([], b"\x8a\x012"), ([(2, b"b")], b"")]
 
 
 def test_one_turn_is_bounded() -> None:
