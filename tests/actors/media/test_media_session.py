@@ -60,7 +60,9 @@ def is_utf8(data: bytes, *, so_far: bool) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        return so_far and error.reason == "unexpected end of data"
+        rest = data[error.start :]  # of half a surrogate, CPython's decoder wants the third byte before it is sure
+        half_a_surrogate = len(rest) == 2 and rest[0] == 0xED and 0x80 <= rest[1] < 0xC0
+        return so_far and (half_a_surrogate or error.reason == "unexpected end of data")
     return True
 
 
