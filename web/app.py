@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import httpx
 import structlog
@@ -22,7 +21,7 @@ from actors.twilio_leg import TwilioLeg
 from actors.twilio_rest import TwilioRest
 from actors.vapi_rest import VapiRest
 from engine.errors import Refused
-from engine.wire.signatures import TwilioSignatures, VapiAuth
+from engine.wire.signatures import TwilioSignatures
 from web.agents import LoadedAgent
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
@@ -30,7 +29,7 @@ from web.clips import holding_clip
 from web.health import add_health
 from web.settings import Settings
 from web.twilio_hooks import add_refusals, add_twilio_hooks
-from web.vapi_hooks import add_vapi_hooks
+from web.vapi_hooks import VapiDoor, add_vapi_hooks
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +49,8 @@ class Runtime:
     journal: SqliteJournal
     doorkeeper: Doorkeeper
     signatures: TwilioSignatures
-    auth: VapiAuth
     assistant: Assistant
-    assistant_answer: Mapping[str, Any] = field(default_factory=dict)
+    vapi_door: VapiDoor
 
     def not_ready(self) -> str:
         """Why no calls should come; empty when they may."""
@@ -106,9 +104,10 @@ async def open_runtime(settings: Settings, loaded: LoadedAgent) -> AsyncIterator
             journal=journal,
             doorkeeper=_doorkeeper(settings, supervisor, plane, signatures),
             signatures=signatures,
-            auth=vapi_auth(settings),
             assistant=assistant,
-            assistant_answer=assistant_answer(settings, loaded),
+            vapi_door=VapiDoor(
+                supervisor=supervisor, auth=vapi_auth(settings), assistant_answer=assistant_answer(settings, loaded)
+            ),
         )
         await nursery.start(journal.run)
         await nursery.start(recorder.run)
@@ -177,7 +176,7 @@ def _add_doors(app: QuartTrio, runtime: Runtime) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     add_refusals(app)
     add_twilio_hooks(app, supervisor=runtime.supervisor, signatures=runtime.signatures, settings=runtime.settings)
-    add_vapi_hooks(app, supervisor=runtime.supervisor, auth=runtime.auth, assistant_answer=runtime.assistant_answer)
+    add_vapi_hooks(app, runtime.vapi_door)
     add_health(app, not_ready=runtime.not_ready, gauges=runtime.gauges, counters=runtime.counters)
 
 

@@ -26,6 +26,7 @@ from hypercorn.utils import wrap_app
 from actors.media import MediaPlane
 from actors.media.failures import log_failure
 from actors.ports import Doorkeeper
+from web.fast_http import FastHttp
 
 __all__ = ["listen", "serve"]
 
@@ -87,14 +88,16 @@ async def serve(
     shutdown_trigger: Callable[[], Awaitable[None]],
     graceful_s: float = 3.0,
     hypercorn_config: Config | None = None,
+    fast: FastHttp | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` (ASGI) and the media plane on the same listeners until `shutdown_trigger` returns.
 
     Ready (`task_status`) when the app's start-up is done. At the end: no new connections, HTTP requests get
     `graceful_s` to finish, the app's shutdown runs. The plane is not ours: it and its wires live on. `is_media` sees
-    the first bytes of a connection: up to the end of the request line, or 64 bytes of it at least. Cancelled from
-    outside, everything is closed at once and the app's shutdown does not run. The listeners are closed in any case.
+    the first bytes of a connection: up to the end of the request line, or 64 bytes of it at least. `fast` serves what
+    it says is its own, without the app. Cancelled from outside, everything is closed at once and the app's shutdown
+    does not run. The listeners are closed in any case.
 
     Raises:
         ExceptionGroup: of Hypercorn's `LifespanFailureError`, when the app says that it cannot start or end.
@@ -103,7 +106,7 @@ async def serve(
     state: LifespanState = {}
     wrapped = wrap_app(_answering_to_the_end(app), config.wsgi_max_body_size, None)
     lifespan, lifespan_over = Lifespan(wrapped, config, state), trio.Event()
-    door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media)
+    door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media, fast)
     try:
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(_live, lifespan, lifespan_over)
@@ -166,9 +169,15 @@ class _Door:
     """The accept loops, and all connections that are not (or not yet) the plane's."""
 
     def __init__(
-        self, http: HttpHandler, plane: MediaPlane, doorkeeper: Doorkeeper, is_media: Callable[[bytes], bool]
+        self,
+        http: HttpHandler,
+        plane: MediaPlane,
+        doorkeeper: Doorkeeper,
+        is_media: Callable[[bytes], bool],
+        fast: FastHttp | None,
     ) -> None:
         self._http, self._plane, self._doorkeeper, self._is_media = http, plane, doorkeeper, is_media
+        self._fast = fast
         self._context = WorkerContext(None)
         self._unshown: dict[trio.SocketStream, trio.CancelScope] = {}
         self._streams: set[trio.SocketStream] = set()
@@ -183,6 +192,8 @@ class _Door:
         task_status: trio.TaskStatus[None],
     ) -> None:
         async with trio.open_nursery() as connections:
+            if self._fast is not None:
+                connections.start_soon(self._fast.run)
             try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
@@ -201,6 +212,8 @@ class _Door:
         for scope in tuple(self._unshown.values()):
             scope.cancel()
         await self._context.terminated.set()
+        if self._fast is not None:
+            self._fast.close()
         self._is_closing = True
         if self._streams:
             with trio.move_on_after(graceful_s):
@@ -238,13 +251,15 @@ class _Door:
         """One connection, whatever becomes of it; nothing that goes wrong in it leaves here."""
         self._streams.add(stream)
         try:
-            head = await self._first_bytes(stream)
-            if head is None:
+            while (head := await self._first_bytes(stream)) is not None:
+                if self._is_media(head):
+                    self._hand_over(stream)
+                elif self._fast is not None and self._fast.is_ours(head):
+                    if await self._fast.serve(stream):
+                        continue  # its next request is for somebody else
+                else:
+                    await self._http(self._context, stream)
                 return
-            if self._is_media(head):
-                self._hand_over(stream)
-            else:
-                await self._http(self._context, stream)
         except* Exception as group:
             for error in _leaves(group):
                 log_failure("door.connection_failed", error)

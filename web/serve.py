@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypercorn.config import Config
 
 from web.agents import LoadedAgent
 from web.app import create_app, open_runtime
+from web.fast_http import FastHttp
 from web.front_door import serve
 from web.settings import Settings
+from web.vapi_hooks import VAPI_PATH
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +71,9 @@ async def serve_calls(
             is_media=is_media,
             shutdown_trigger=shutdown,
             hypercorn_config=config,
+            fast=FastHttp(
+                VAPI_PATH, lambda asked: runtime.vapi_door.first_step(asked.headers, asked.body, time.time())
+            ),
             task_status=task_status,
         )
 

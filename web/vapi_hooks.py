@@ -1,6 +1,7 @@
 """Vapi's one webhook. Proved before it is read, answered in the shape that each message wants (reference/vapi.md §6).
 
-Only `tool-calls` (and the old `function-call`) waits, for the tool; everything else is answered from memory.
+Only `tool-calls` (and the old `function-call`) waits, for the tool; everything else is answered from memory, without
+an await. `VapiDoor` knows no server: the Quart route here and `web.fast_http` both put their requests to it.
 """
 
 from __future__ import annotations
@@ -15,46 +16,84 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.supervisor import Supervisor
+from engine.errors import BadMessage, Refused
 from engine.wire import vapi
-from engine.wire.signatures import VapiAuth
+from engine.wire.signatures import Headers, VapiAuth
 from web.bodies import raw_body
+from web.fast_http import Answer, Later
+
+__all__ = ["VAPI_PATH", "VapiDoor", "add_vapi_hooks"]
 
 log = structlog.get_logger(__name__)
 
+VAPI_PATH = "/webhook/vapi"
 TOOL_ANSWER_S = 18.0  # Vapi's limit is 20 (§10); an apology that comes in time beats a result that does not
-_ENCODER = msgspec.json.Encoder()
+TEXT = "text/plain; charset=utf-8"
+
+_NOTED = Answer(200, b"{}")
+_STRANGER = b'{"error": "unauthorized"}'
 
 
-def add_vapi_hooks(
-    app: QuartTrio, *, supervisor: Supervisor, auth: VapiAuth, assistant_answer: Mapping[str, Any]
-) -> None:
-    """The route `/webhook/vapi`.
+class VapiDoor:
+    """Answers Vapi's webhooks, whoever carries them.
 
     Args:
         assistant_answer: what an `assistant-request` gets, ready since the start: 7.5 s are its whole budget (§10).
     """
-    ready_answer = _ENCODER.encode(dict(assistant_answer))
 
-    @app.post("/webhook/vapi")
-    async def webhook() -> Response:
-        body = await raw_body()
-        auth.check(request.headers, body, time.time())
-        message = vapi.read_webhook(body)
+    def __init__(self, *, supervisor: Supervisor, auth: VapiAuth, assistant_answer: Mapping[str, Any]) -> None:
+        self._supervisor, self._auth = supervisor, auth
+        self._assistant = Answer(200, msgspec.json.encode(dict(assistant_answer)))
+
+    async def answer(self, headers: Headers, body: bytes, now_s: float) -> Answer:
+        """Prove, read, do, answer. What is refused or unreadable is an answer too, and a line in the log."""
+        first = self.first_step(headers, body, now_s)
+        return first if isinstance(first, Answer) else await first()
+
+    def first_step(self, headers: Headers, body: bytes, now_s: float) -> Answer | Later:
+        """As `answer`, as far as it goes without waiting: the answer, or what to await for it, once.
+
+        Args:
+            now_s: Unix seconds, for the replay window.
+        """
+        try:
+            self._auth.check(headers, body, now_s)
+            message = vapi.read_webhook(body)
+        except Refused as refused:
+            log.warning("refused", path=VAPI_PATH, why=refused.why)
+            return Answer(refused.status, _STRANGER)
+        except BadMessage as problem:
+            log.warning("unreadable", path=VAPI_PATH, why=problem.why)
+            return Answer(400, f"{problem.why}\n".encode(), TEXT)
+        return self._dispatch(message)
+
+    def _dispatch(self, message: vapi.Webhook) -> Answer | Later:
         match message.content:
             case vapi.AssistantRequest():
-                return _json(ready_answer)
+                return self._assistant
             case vapi.ToolCalls(calls=calls):
-                results = await supervisor.run_tools(message.call_id, calls, deadline_s=TOOL_ANSWER_S)
-                return _json(vapi.tool_results(results))
+                return lambda: self._run_tools(message.call_id, calls)
             case vapi.FunctionCall(call=asked):
-                (result,) = await supervisor.run_tools(message.call_id, [asked], deadline_s=TOOL_ANSWER_S)
-                return _json(vapi.function_result(result))
+                return lambda: self._run_function(message.call_id, asked)
             case vapi.EndOfCallReport(ended_reason=reason):
-                supervisor.report(message.call_id, reason)
+                self._supervisor.report(message.call_id, reason)
             case _:
-                supervisor.heard_of(message.call_id, message.type)
-        return _json(b"{}")
+                self._supervisor.heard_of(message.call_id, message.type)
+        return _NOTED
+
+    async def _run_tools(self, call_id: str, calls: tuple[vapi.ToolCall, ...]) -> Answer:
+        results = await self._supervisor.run_tools(call_id, calls, deadline_s=TOOL_ANSWER_S)
+        return Answer(200, vapi.tool_results(results))
+
+    async def _run_function(self, call_id: str, asked: vapi.ToolCall) -> Answer:
+        (result,) = await self._supervisor.run_tools(call_id, [asked], deadline_s=TOOL_ANSWER_S)
+        return Answer(200, vapi.function_result(result))
 
 
-def _json(body: bytes) -> Response:
-    return Response(body, 200, content_type="application/json")
+def add_vapi_hooks(app: QuartTrio, door: VapiDoor) -> None:
+    """The route `/webhook/vapi`, for what the fast path does not carry."""
+
+    @app.post(VAPI_PATH)
+    async def webhook() -> Response:
+        answer = await door.answer(request.headers, await raw_body(), time.time())
+        return Response(answer.body, answer.status, content_type=answer.content_type)
