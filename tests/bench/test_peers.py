@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -27,6 +28,8 @@ from tests.bench.peers import install
 PATIENCE_S = 10.0
 START_S = 30.0
 FRAMES = 50
+SECRET = "correct horse"
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 class Agents:
@@ -98,8 +101,7 @@ class Call:
         self.heard_sid = ""
         self.sent = 0
         self.say({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        sample = Path(__file__).parents[1] / "samples" / "twilio" / "media-start.json"
-        start = json.loads(sample.read_text(encoding="utf-8"))
+        start = json.loads((SAMPLES / "twilio" / "media-start.json").read_text(encoding="utf-8"))
         start["streamSid"] = start["start"]["streamSid"] = self.sid
         self.say(start)
 
@@ -185,6 +187,36 @@ def test_a_bridge_relays_two_calls(name: str, agents: Agents) -> None:
         ends[1].close()
         assert closes(calls[1].line), "the agent left, and the caller stays on the line"
         assert peer.leave() == 0
+
+
+@pytest.mark.parametrize("name", ["express", "quart"])
+def test_a_webhook_peer_answers_vapi(name: str) -> None:
+    """Tools get results, a ringing call its assistant, news an empty answer; without the secret nobody gets any."""
+    expected = {
+        "tool-calls-two-at-once": {"results": [{"toolCallId": call, "result": "ok"} for call in two_tool_calls()]},
+        "assistant-request": {"assistantId": "a"},
+        "status-update-in-progress": {},
+        "end-of-call-report": {},
+    }
+    with (
+        running(name, VAPI_SERVER_SECRET=SECRET) as peer,
+        httpx.Client(base_url=f"http://127.0.0.1:{peer.port}", timeout=PATIENCE_S) as vapi,
+    ):
+        for sample, answer in expected.items():
+            body = (SAMPLES / "vapi" / f"{sample}.json").read_bytes()
+            headers = {"content-type": "application/json", "x-vapi-secret": SECRET}
+            response = vapi.post("/webhook/vapi", content=body, headers=headers)
+            assert (response.status_code, response.json()) == (200, answer)
+            for wrong in ("", "wrong"):
+                assert vapi.post("/webhook/vapi", content=body, headers={**headers, "x-vapi-secret": wrong}).is_error
+        headers.pop("x-vapi-secret")
+        assert vapi.post("/webhook/vapi", content=body, headers=headers).status_code == 401
+        assert peer.leave() == 0
+
+
+def two_tool_calls() -> list[str]:
+    said = json.loads((SAMPLES / "vapi" / "tool-calls-two-at-once.json").read_text(encoding="utf-8"))
+    return [call["id"] for call in said["message"]["toolCallList"]]
 
 
 def test_the_floor_counts_frames_in_any_pieces(agents: Agents) -> None:

@@ -1,0 +1,36 @@
+// Vapi's server messages, answered as Express's tutorial would: the webhook peer of `callscope bench`.
+//
+//     VAPI_SERVER_SECRET=… node express.js
+"use strict";
+
+process.env.NODE_ENV ??= "production"; // before express is loaded: it reads it once
+
+const express = require("express");
+
+const secret = process.env.VAPI_SERVER_SECRET;
+if (!secret) {
+  console.error("VAPI_SERVER_SECRET is not set");
+  process.exit(2);
+}
+
+const app = express();
+app.use(express.json({ limit: "1mb" })); // a report at the end of a call is longer than the 100 kB that it allows by itself
+
+app.post("/webhook/vapi", (request, response) => {
+  if (request.get("x-vapi-secret") !== secret) return response.status(401).json({ error: "unauthorized" });
+  const { message } = request.body;
+  switch (message.type) {
+    case "tool-calls":
+      return response.json({ results: message.toolCallList.map((call) => ({ toolCallId: call.id, result: "ok" })) });
+    case "assistant-request":
+      return response.json({ assistantId: "a" });
+    default:
+      return response.json({});
+  }
+});
+
+const server = app.listen(0, "127.0.0.1", () => {
+  console.log(JSON.stringify({ ready: true, port: server.address().port }));
+});
+
+process.stdin.on("end", () => process.exit(0)).resume();
