@@ -69,6 +69,14 @@ def is_utf8(data: bytes, *, so_far: bool) -> bool:
 def library_hears(data: bytes, *, server: bool) -> Heard:
     """The reference: one feed of everything, and messages put together from the library's frames."""
     protocol = protocol_of(server=server)
+    library_judges = protocol.recv_frame
+
+    def judge(frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            protocol.current_size = None  # where we differ: a close within a message is a close, and no broken rule
+        library_judges(frame)
+
+    protocol.recv_frame = judge  # type: ignore[method-assign]
     protocol.receive_data(data)
     messages: list[Message] = []
     message = b""
@@ -142,7 +150,9 @@ def conversations(draw: st.DrawFn, *, legal: bool = True) -> tuple[bool, bytes]:
     """Which side hears, and the bytes of a few messages."""
     server = draw(st.booleans())
     runs = draw(st.lists(st.one_of(whole, whole, fragmented(), controls), max_size=8))
-    frames = [frame for run in runs for frame in run] + draw(st.one_of(st.just([]), closings))
+    frames = [frame for run in runs for frame in run]
+    frames += draw(st.sampled_from([[], [], [Frame(Opcode.TEXT, b"unfinished", fin=False)]]))
+    frames += draw(st.one_of(st.just([]), closings))
     return server, b"".join(frame.serialize(mask=server) for frame in frames)
 
 
@@ -246,6 +256,17 @@ def test_text_in_fragments_must_be_utf8(in_place: bool) -> None:
     ):
         heard = hear(session_of(server=True, in_place=in_place), [wire_bytes(*wrong)])
         assert (heard.messages, heard.code) == ([], 1007)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_close_may_come_within_a_message(in_place: bool) -> None:
+    """The peer's own code is the ending, and what it reads back; the message has no end."""
+    session = session_of(server=True, in_place=in_place)
+    frames = (Frame(Opcode.TEXT, b"half", fin=False), Frame(Opcode.CLOSE, b"\x03\xe8bye"))
+    heard = hear(session, [wire_bytes(*frames, Frame(Opcode.CONT, b"late"))])
+    assert (heard.messages, heard.code, heard.sent) == ([], 1000, b"\x88\x05\x03\xe8bye")
+    assert session.ending is not None
+    assert not session.ending.ours
 
 
 def test_binary_in_fragments_is_no_text() -> None:
