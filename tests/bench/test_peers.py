@@ -219,6 +219,21 @@ def two_tool_calls() -> list[str]:
     return [call["id"] for call in said["message"]["toolCallList"]]
 
 
+def test_pipecat_echoes_two_calls() -> None:
+    """What each caller said comes back to that caller, every byte in order, in frames of Twilio's length."""
+    with running("pipecat", "--vapi", "ws://127.0.0.1:9/agent") as peer, calls_through(peer, 2) as calls:
+        for number in range(FRAMES):
+            for call in calls:
+                call.speak(frame(call.number, number, 0))
+        for call in calls:
+            assert [call.hear() for _ in range(FRAMES)] == [frame(call.number, number, 0) for number in range(FRAMES)]
+            assert call.heard_sid == call.sid
+        calls[0].line.close()
+        calls[1].speak(frame(2, FRAMES, 0))
+        assert calls[1].hear() == frame(2, FRAMES, 0), "one hangs up, the other goes on"
+        assert peer.leave() == 0
+
+
 def test_the_floor_counts_frames_in_any_pieces(agents: Agents) -> None:
     """Bytes may come one by one or all together: as many frames go out as came in."""
     with running("floor", "--vapi", agents.url) as peer, calls_through(peer, 1) as (call,):
