@@ -114,6 +114,10 @@ class Supervisor:
         self._nursery.start_soon(self._isolated, actor)
         return Admitted(actor.call_id, self._new_token(actor))
 
+    def knows(self, call_sid: str) -> bool:
+        """Whether the call is this process's: live, or ended not long ago."""
+        return self._find(call_sid) is not None
+
     def claim(self, start: twilio.Start) -> Bridge:
         """The bridge of the call that a stream's `start` names.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -26,8 +27,9 @@ from web.agents import LoadedAgent
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
 from web.clips import holding_clip
-from web.health import add_health
+from web.health import add_health, add_numbers
 from web.settings import Settings
+from web.siblings import Place, Siblings, open_siblings
 from web.twilio_hooks import add_refusals, add_twilio_hooks
 from web.vapi_hooks import VapiDoor, add_vapi_hooks
 
@@ -36,6 +38,7 @@ log = structlog.get_logger(__name__)
 MOST_BODY_BYTES = 8 * 1024 * 1024  # an end-of-call report carries the whole conversation (reference/vapi.md §6.1)
 # A kept connection is given up before any server would: a request that meets its closing looks like a lost one.
 CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=2.0)
+_MEDIA_PATH = re.compile(r"/media(?:/w([0-9]{1,3}))?/?")
 ASGI_DRAIN_S = 2.0  # under a server of others we have but its own grace
 
 
@@ -51,6 +54,7 @@ class Runtime:
     signatures: TwilioSignatures
     assistant: Assistant
     vapi_door: VapiDoor
+    siblings: Siblings | None = None  # the other workers, when there are any
 
     def not_ready(self) -> str:
         """Why no calls should come; empty when they may."""
@@ -68,13 +72,23 @@ class Runtime:
 
     def counters(self) -> dict[str, float]:
         counts = {f"calls_{name}": float(value) for name, value in asdict(self.supervisor.statistics).items()}
+        if self.siblings is not None:
+            told = {**asdict(self.siblings.statistics), **asdict(self.siblings.passing.statistics)}
+            counts |= {f"siblings_{name}": float(value) for name, value in told.items()}
         return {**counts, "journal_records_lost": float(self.journal.statistics().lost)}
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, loaded: LoadedAgent) -> AsyncIterator[Runtime]:
-    """Everything but the doors, running. On leaving, calls that still live are ended."""
+async def open_runtime(
+    settings: Settings, loaded: LoadedAgent, *, place: Place | None = None
+) -> AsyncIterator[Runtime]:
+    """Everything but the doors, running. On leaving, calls that still live are ended.
+
+    Args:
+        place: which worker of how many we are; None for a process that serves alone.
+    """
     async with (
+        open_siblings(place) as siblings,
         httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=3.0), limits=CONNECTIONS) as http,
         trio.open_nursery() as nursery,
     ):
@@ -92,7 +106,7 @@ async def open_runtime(settings: Settings, loaded: LoadedAgent) -> AsyncIterator
             toolbox=loaded.toolbox,
             agent=loaded.agent,
             next_url=settings.public_url + "/webhook/twilio/next",
-            agent_call_body=call_bodies(settings, loaded, assistant),
+            agent_call_body=call_bodies(settings, loaded, assistant, place),
             holding_clip=await holding_clip(),
         )
         supervisor = Supervisor(services)
@@ -102,18 +116,19 @@ async def open_runtime(settings: Settings, loaded: LoadedAgent) -> AsyncIterator
             plane=plane,
             supervisor=supervisor,
             journal=journal,
-            doorkeeper=_doorkeeper(settings, supervisor, plane, signatures),
+            doorkeeper=_doorkeeper(settings, supervisor, plane, signatures, place),
             signatures=signatures,
             assistant=assistant,
             vapi_door=VapiDoor(
                 supervisor=supervisor, auth=vapi_auth(settings), assistant_answer=assistant_answer(settings, loaded)
             ),
+            siblings=siblings,
         )
         await nursery.start(journal.run)
         await nursery.start(recorder.run)
         await nursery.start(plane.run)
         calls = await _start_calls(nursery, supervisor)
-        nursery.start_soon(prepare_assistant, vapi, settings, loaded, assistant)
+        nursery.start_soon(prepare_assistant, vapi, settings, loaded, assistant, place)
         try:
             yield runtime
         finally:
@@ -135,10 +150,14 @@ async def _start_calls(nursery: trio.Nursery, supervisor: Supervisor) -> trio.Ca
     return scope
 
 
-def create_app(runtime: Runtime) -> QuartTrio:
-    """The ASGI app of a running service. Websockets are the media plane's, or `add_asgi_media`'s."""
+def create_app(runtime: Runtime, *, for_siblings: bool = False) -> QuartTrio:
+    """The ASGI app of a running service. Websockets are the media plane's, or `add_asgi_media`'s.
+
+    Args:
+        for_siblings: the app that other workers ask. It answers for this worker alone, and asks nobody.
+    """
     app = QuartTrio("callscope")
-    _add_doors(app, runtime)
+    _add_doors(app, runtime, for_siblings=for_siblings)
     return app
 
 
@@ -172,24 +191,48 @@ def create_asgi_app(settings: Settings, loaded: LoadedAgent) -> QuartTrio:
     return app
 
 
-def _add_doors(app: QuartTrio, runtime: Runtime) -> None:
+def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     add_refusals(app)
-    add_twilio_hooks(app, supervisor=runtime.supervisor, signatures=runtime.signatures, settings=runtime.settings)
+    add_twilio_hooks(
+        app,
+        supervisor=runtime.supervisor,
+        signatures=runtime.signatures,
+        settings=runtime.settings,
+        siblings=runtime.siblings,
+        for_siblings=for_siblings,
+    )
     add_vapi_hooks(app, runtime.vapi_door)
-    add_health(app, not_ready=runtime.not_ready, gauges=runtime.gauges, counters=runtime.counters)
+    if for_siblings:
+        add_numbers(app, gauges=runtime.gauges, counters=runtime.counters)
+        return
+    add_health(
+        app,
+        not_ready=runtime.not_ready,
+        gauges=runtime.gauges,
+        counters=runtime.counters,
+        siblings=runtime.siblings,
+    )
 
 
 def _doorkeeper(
-    settings: Settings, supervisor: Supervisor, plane: MediaPlane, signatures: TwilioSignatures
+    settings: Settings,
+    supervisor: Supervisor,
+    plane: MediaPlane,
+    signatures: TwilioSignatures,
+    place: Place | None = None,
 ) -> Doorkeeper:
-    """Who may open a media stream: Twilio, by its signature over the address that we gave it (twilio.md §6.3)."""
+    """Who may open a media stream: Twilio, by its signature over the address that we gave it (twilio.md §6.3).
+
+    With several workers that address names one; the signature is over the address that was asked, whoever gets it.
+    """
 
     def keep(upgrade: Upgrade) -> WireListener | Refusal:
-        if upgrade.path.split("?")[0].rstrip("/") != "/media":
+        asked = _MEDIA_PATH.fullmatch(upgrade.path.split("?")[0])
+        if asked is None or (asked[1] is not None and place is None):
             return Refusal(404)
         try:
-            signatures.check_handshake(settings.media_url, upgrade.headers)
+            signatures.check_handshake(settings.media_url_of(asked[1]), upgrade.headers)
         except Refused as refused:
             log.warning("stream refused", why=refused.why, peer=upgrade.peer)
             return Refusal(refused.status)

@@ -89,6 +89,7 @@ async def serve(
     graceful_s: float = 3.0,
     hypercorn_config: Config | None = None,
     fast: FastHttp | None = None,
+    pass_on: PassOn | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` (ASGI) and the media plane on the same listeners until `shutdown_trigger` returns.
@@ -96,8 +97,8 @@ async def serve(
     Ready (`task_status`) when the app's start-up is done. At the end: no new connections, HTTP requests get
     `graceful_s` to finish, the app's shutdown runs. The plane is not ours: it and its wires live on. `is_media` sees
     the first bytes of a connection: up to the end of the request line, or 64 bytes of it at least. `fast` serves what
-    it says is its own, without the app. Cancelled from outside, everything is closed at once and the app's shutdown
-    does not run. The listeners are closed in any case.
+    it says is its own, without the app. `pass_on` may give a media connection to another process. Cancelled from
+    outside, everything is closed at once and the app's shutdown does not run. The listeners are closed in any case.
 
     Raises:
         ExceptionGroup: of Hypercorn's `LifespanFailureError`, when the app says that it cannot start or end.
@@ -106,7 +107,7 @@ async def serve(
     state: LifespanState = {}
     wrapped = wrap_app(_answering_to_the_end(app), config.wsgi_max_body_size, None)
     lifespan, lifespan_over = Lifespan(wrapped, config, state), trio.Event()
-    door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media, fast)
+    door = _Door(partial(_http_connection, wrapped, config, state), plane, doorkeeper, is_media, fast, pass_on)
     try:
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(_live, lifespan, lifespan_over)
@@ -163,6 +164,8 @@ async def _http_connection(
 
 
 HttpHandler = Callable[[WorkerContext, trio.SocketStream], Awaitable[None]]
+PassOn = Callable[[bytes, int, str], Awaitable[bool]]
+"""Gives a copy of a media connection away: its first bytes, its file descriptor, its peer → whether it went."""
 
 
 class _Door:
@@ -175,9 +178,10 @@ class _Door:
         doorkeeper: Doorkeeper,
         is_media: Callable[[bytes], bool],
         fast: FastHttp | None,
+        pass_on: PassOn | None,
     ) -> None:
         self._http, self._plane, self._doorkeeper, self._is_media = http, plane, doorkeeper, is_media
-        self._fast = fast
+        self._fast, self._pass_on = fast, pass_on
         self._context = WorkerContext(None)
         self._unshown: dict[trio.SocketStream, trio.CancelScope] = {}
         self._streams: set[trio.SocketStream] = set()
@@ -253,7 +257,7 @@ class _Door:
         try:
             while (head := await self._first_bytes(stream)) is not None:
                 if self._is_media(head):
-                    self._hand_over(stream)
+                    await self._hand_over(stream, head)
                 elif self._fast is not None and self._fast.is_ours(head):
                     if await self._fast.serve(stream):
                         continue  # its next request is for somebody else
@@ -264,14 +268,16 @@ class _Door:
             for error in _leaves(group):
                 log_failure("door.connection_failed", error)
         finally:
-            stream.socket.close()  # does nothing after a hand-over
+            stream.socket.close()  # does nothing after a hand-over; another process has its own copy
             self._streams.discard(stream)
             if self._is_closing and not self._streams:
                 self._all_gone.set()
 
-    def _hand_over(self, stream: trio.SocketStream) -> None:
+    async def _hand_over(self, stream: trio.SocketStream, head: bytes) -> None:
         with suppress(OSError):  # it is gone already
             peer = _address(stream.socket.getpeername())
+            if self._pass_on is not None and await self._pass_on(head, stream.socket.fileno(), peer):
+                return
             self._plane.adopt(socket.socket(fileno=stream.socket.detach()), self._doorkeeper, peer=peer)
 
     async def _first_bytes(self, stream: trio.SocketStream) -> bytes | None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 import trio
 from hypercorn.config import Config
 
+from actors.supervisor import Supervisor
 from web.agents import LoadedAgent
 from web.app import create_app, open_runtime
 from web.fast_http import FastHttp
 from web.front_door import serve
 from web.settings import Settings
+from web.siblings import Place
 from web.vapi_hooks import VAPI_PATH
+from web.worker import Orders, pass_on_to, serve_siblings, wait_drained
 
 log = structlog.get_logger(__name__)
 
@@ -38,31 +42,30 @@ async def serve_calls(
     *,
     drain_patience_s: float = DRAIN_PATIENCE_S,
     stop: trio.Event | None = None,
+    place: Place | None = None,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until SIGTERM or SIGINT (or `stop`); then admit nobody, let calls finish, and leave.
 
-    A second signal ends the patience: calls get their words at once.
+    A second signal ends the patience: calls get their words at once. A worker of several, with a `place` among them,
+    takes its orders from its parent (web.worker).
     """
-    async with open_runtime(settings, loaded) as runtime:
-
-        async def shutdown() -> None:
-            if stop is not None:
-                await stop.wait()
-                await runtime.supervisor.drain(patience_s=drain_patience_s)
-                return
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                await anext(signals)
-                log.info("draining", calls=len(runtime.supervisor.live), patience_s=drain_patience_s)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_hurry, signals, runtime.supervisor)
-                    await runtime.supervisor.drain(patience_s=drain_patience_s)
-                    nursery.cancel_scope.cancel()
-
-        config = Config()
-        config.errorlog = None
-        config.accesslog = None
-        config.keep_alive_timeout = KEEP_ALIVE_S
+    config = Config()
+    config.errorlog = None
+    config.accesslog = None
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    async with open_runtime(settings, loaded, place=place) as runtime, trio.open_nursery() as nursery:
+        supervisor, siblings = runtime.supervisor, runtime.siblings
+        over = trio.Event()
+        if siblings is not None:
+            await nursery.start(serve_siblings, runtime, siblings, config, over)
+        shutdown: Callable[[], Awaitable[None]]
+        if stop is not None:
+            shutdown = partial(_wait_stopped, stop, supervisor, patience_s=drain_patience_s)
+        elif siblings is not None:
+            shutdown = partial(wait_drained, supervisor, Orders(), patience_s=drain_patience_s)
+        else:
+            shutdown = partial(_wait_signalled, supervisor, patience_s=drain_patience_s)
         await serve(
             create_app(runtime),
             listeners,
@@ -74,10 +77,27 @@ async def serve_calls(
             fast=FastHttp(
                 VAPI_PATH, lambda asked: runtime.vapi_door.first_step(asked.headers, asked.body, time.time())
             ),
+            pass_on=pass_on_to(siblings) if siblings else None,
             task_status=task_status,
         )
+        over.set()
 
 
-async def _hurry(signals: Any, supervisor: Any) -> None:
+async def _wait_stopped(stop: trio.Event, supervisor: Supervisor, *, patience_s: float) -> None:
+    await stop.wait()
+    await supervisor.drain(patience_s=patience_s)
+
+
+async def _wait_signalled(supervisor: Supervisor, *, patience_s: float) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        await anext(signals)
+        log.info("draining", calls=len(supervisor.live), patience_s=patience_s)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_hurry, signals, supervisor)
+            await supervisor.drain(patience_s=patience_s)
+            nursery.cancel_scope.cancel()
+
+
+async def _hurry(signals: Any, supervisor: Supervisor) -> None:
     await anext(signals)
     await supervisor.drain(patience_s=0.0)

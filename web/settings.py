@@ -49,6 +49,10 @@ class Settings:
         """The address that Twilio's stream is given: the public one with a websocket scheme."""
         return "ws" + self.public_url.removeprefix("http") + "/media"
 
+    def media_url_of(self, worker: int | str | None) -> str:
+        """The same for one worker of several: its stream's address names it, and Twilio signs that."""
+        return self.media_url if worker is None else f"{self.media_url}/w{worker}"
+
     @property
     def offline(self) -> bool:
         """Whether both vendors are stand-ins on this machine."""

@@ -97,8 +97,12 @@ async def open_stack(
     progress: Progress = lambda what: None,
     vapi_options: Sequence[str] = (),
     service_env: Mapping[str, str] | None = None,
+    workers: int = 1,
 ) -> AsyncIterator[Stack]:
     """Start everything, point the twin's phone number at the service, and wait until calls may come.
+
+    Args:
+        workers: how many processes the service has.
 
     Raises:
         ChildFailed: one of the processes did not start; its log's end is in the message.
@@ -138,7 +142,7 @@ async def open_stack(
             "CALLSCOPE_DATA": str(data),
             **(service_env or {}),
         }
-        serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno())]
+        serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno()), "--workers", str(workers)]
         service = await start("callscope", serve, env=env, pass_fds=[listening.fileno()])
         async with httpx.AsyncClient(
             timeout=10.0, limits=httpx.Limits(max_connections=200, keepalive_expiry=2.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import structlog
 import trio
+from cyclopts import Parameter
 
 from engine.errors import BadSettings
 from web.agents import LoadedAgent, example, load_agent
@@ -15,8 +17,13 @@ from web.front_door import listen
 from web.logs import set_up_logs
 from web.serve import DRAIN_PATIENCE_S, serve_calls
 from web.settings import Settings, environment, settings_from
+from web.siblings import MOST_WORKERS, Place
+from web.worker import say
+from web.workers import Workers, open_run_dir
 
 log = structlog.get_logger(__name__)
+
+_Ours = Parameter(show=False)  # what a parent tells its workers
 
 
 def serve(
@@ -24,9 +31,13 @@ def serve(
     agent: Path | None = None,
     host: str = "0.0.0.0",  # noqa: S104 — a server in a container must be reachable from outside it
     port: int | None = None,
-    fd: int | None = None,
+    fd: list[int] | None = None,
     drain: float = DRAIN_PATIENCE_S,
+    workers: int = 1,
     log_json: bool = False,
+    worker: Annotated[int | None, _Ours] = None,
+    of: Annotated[int, _Ours] = 1,
+    run_dir: Annotated[Path | None, _Ours] = None,
 ) -> None:
     """Serve real calls. Settings come from the environment or `.env`; what is missing is named, all at once.
 
@@ -42,32 +53,93 @@ def serve(
         A listening socket inherited from the parent process, instead of host and port.
     drain
         Seconds that live calls may go on after SIGTERM before they are ended with words.
+    workers
+        Processes that share the port and the calls; one for each core is plenty.
     log_json
         Write the log as JSON lines.
     """
     set_up_logs(json=log_json)
-    end_with_parent()
     settings = settings_from(environment())
     loaded = load_agent(agent or example())
     if loaded.agent.assistant is None and not (loaded.agent.assistant_id or settings.vapi_assistant_id):
         raise BadSettings("no assistant: give the agent file an `assistant:`, or set VAPI_ASSISTANT_ID to one of yours")
-    trio.run(_serve, settings, loaded, host, settings.port if port is None else port, fd, drain)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise BadSettings(f"--workers is from 1 to {MOST_WORKERS}, got {workers}")
+    port = settings.port if port is None else port
+    if worker is not None and run_dir is not None:
+        structlog.contextvars.bind_contextvars(worker=worker)
+        trio.run(_serve, settings, loaded, host, port, fd, drain, Place(worker, of, run_dir))
+        return
+    end_with_parent()
+    if workers == 1:
+        trio.run(_serve, settings, loaded, host, port, fd, drain, None)
+        return
+    more = ["--agent", str(loaded.path), "--drain", str(drain), *(["--log-json"] if log_json else [])]
+    status = trio.run(_serve_with_workers, settings, host, port, fd, drain, workers, more)
+    if status:
+        raise SystemExit(status)
 
 
-async def _serve(settings: Settings, loaded: LoadedAgent, host: str, port: int, fd: int | None, drain: float) -> None:
-    try:
-        listeners = await listen(host, port, fd=fd)
-    except OSError as problem:
-        raise BadSettings(
-            f"cannot listen on {host}:{port} ({problem.strerror}); choose another with --port"
-        ) from problem
+async def _serve(
+    settings: Settings,
+    loaded: LoadedAgent,
+    host: str,
+    port: int,
+    fds: Sequence[int] | None,
+    drain: float,
+    place: Place | None,
+) -> None:
+    listeners = await _listen(host, port, fds)
     bound = listeners[0].socket.getsockname()
     async with trio.open_nursery() as nursery:
 
         async def tell(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-            await serve_calls(settings, loaded, listeners, drain_patience_s=drain, task_status=task_status)
+            await serve_calls(settings, loaded, listeners, drain_patience_s=drain, place=place, task_status=task_status)
             nursery.cancel_scope.cancel()
 
         await nursery.start(tell)
-        print(json.dumps({"ready": True, "url": settings.public_url, "port": bound[1]}), flush=True)
+        say(ready=True, url=settings.public_url, port=bound[1])
         log.info("serving", public_url=settings.public_url, port=bound[1], agent=loaded.agent.name)
+
+
+async def _serve_with_workers(
+    settings: Settings,
+    host: str,
+    port: int,
+    fds: Sequence[int] | None,
+    drain: float,
+    count: int,
+    more: Sequence[str],
+) -> int:
+    """Be the parent. Returns the exit status."""
+    listeners = await _listen(host, port, fds)
+    bound = listeners[0].socket.getsockname()
+    shared = [listener.socket.fileno() for listener in listeners]
+
+    async def tell() -> None:
+        say(ready=True, url=settings.public_url, port=bound[1], workers=count, pids=fleet.pids)
+        log.info("serving", public_url=settings.public_url, port=bound[1], workers=count)
+
+    async with open_run_dir() as run_dir:
+
+        def command(number: int) -> list[str]:
+            given = [part for one in shared for part in ("--fd", str(one))]
+            place = ["--worker", str(number), "--of", str(count), "--run-dir", str(run_dir)]
+            return ["web", "serve", *given, *place, *more]
+
+        fleet = Workers(command, of=count, pass_fds=shared, patience_s=drain)
+        status = await fleet.run(tell)
+    for listener in listeners:
+        listener.socket.close()
+    return status
+
+
+async def _listen(host: str, port: int, fds: Sequence[int] | None) -> list[trio.SocketListener]:
+    try:
+        if fds:
+            return [listener for fd in fds for listener in await listen(host, port, fd=fd)]
+        return await listen(host, port)
+    except OSError as problem:
+        raise BadSettings(
+            f"cannot listen on {host}:{port} ({problem.strerror}); choose another with --port"
+        ) from problem
