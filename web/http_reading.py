@@ -149,7 +149,7 @@ class _Head:
             raise Unservable(400) from None
         finally:
             self._parser = None  # else each request leaves a cycle for the collector
-        if self.version == "1.1" and self.hosts != 1:
+        if self.version not in ("1.0", "1.1") or (self.version == "1.1" and self.hosts != 1):
             raise Unservable(400)
 
     def on_url(self, url: bytes) -> None:
@@ -227,12 +227,16 @@ async def read_request(line: Line, limits: Limits) -> Request:
 
 async def _head(line: Line, limits: Limits) -> bytes:
     head, start = line.seen, 0
-    while (end := head.find(HEAD_END, start)) < 0 and len(head) <= limits.head_bytes:
+    while (end := head.find(HEAD_END, start)) < 0:
+        if len(head) > limits.head_bytes:
+            raise Unservable(431)
+        if b"\n\n" in head:  # somebody types: llhttp takes no bare line feeds, the end would never come
+            raise Unservable(400)
         start = max(len(head) - 3, 0)
         await line.look_further()
         head += line.seen
     size = end + len(HEAD_END)
-    if end < 0 or size > limits.head_bytes:
+    if size > limits.head_bytes:
         raise Unservable(431)
     line.used = len(line.seen) - (len(head) - size)
     return head[:size]
