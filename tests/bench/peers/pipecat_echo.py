@@ -7,8 +7,8 @@ What a bot of this kind would also have is left out, in Pipecat's favour: no voi
 RTVI or log. There is no agent on the other side: `--vapi` is accepted because every media peer is started alike.
 
 Pipecat paces what it sends: it cuts the sound into chunks of 40 ms by default and sleeps half a chunk after each. With
-`--out-ms 20` a chunk is one frame of Twilio's, so that as many messages go out as came in. The sound comes back byte for
-byte, but for 0x7F, µ-law's other zero, which its way through PCM makes 0xFF.
+`--out-ms 20` a chunk is one frame of Twilio's, so that as many messages go out as came in. The sound comes back byte
+for byte, but for 0x7F, µ-law's other zero, which its way through PCM makes 0xFF.
 """
 
 # mypy: disable-error-code="import-not-found, misc, untyped-decorator"
