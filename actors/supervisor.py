@@ -182,6 +182,10 @@ class Supervisor:
             return False
         return actor.report(ended_reason)
 
+    def knows_agent_call(self, agent_call_id: str) -> bool:
+        """Whether this Vapi call is one of this process's: live, or ended not long ago."""
+        return agent_call_id in self._by_agent
+
     def heard_of(self, agent_call_id: str, kind: str) -> None:
         """Any other webhook: kept, and ignored."""
         actor = self._by_agent_call(agent_call_id)

@@ -120,7 +120,10 @@ async def open_runtime(
             signatures=signatures,
             assistant=assistant,
             vapi_door=VapiDoor(
-                supervisor=supervisor, auth=vapi_auth(settings), assistant_answer=assistant_answer(settings, loaded)
+                supervisor=supervisor,
+                auth=vapi_auth(settings),
+                assistant_answer=assistant_answer(settings, loaded),
+                siblings=siblings,
             ),
             siblings=siblings,
         )
@@ -202,7 +205,7 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False) 
         siblings=runtime.siblings,
         for_siblings=for_siblings,
     )
-    add_vapi_hooks(app, runtime.vapi_door)
+    add_vapi_hooks(app, runtime.vapi_door, for_siblings=for_siblings)
     if for_siblings:
         add_numbers(app, gauges=runtime.gauges, counters=runtime.counters)
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,12 +14,10 @@ from hypercorn.config import Config
 from actors.supervisor import Supervisor
 from web.agents import LoadedAgent
 from web.app import create_app, open_runtime
-from web.fast_http import FastHttp
 from web.front_door import serve
 from web.settings import Settings
 from web.siblings import Place
-from web.vapi_hooks import VAPI_PATH
-from web.worker import Orders, pass_on_to, serve_siblings, wait_drained
+from web.worker import Orders, pass_on_to, serve_siblings, vapi_way, wait_drained
 
 log = structlog.get_logger(__name__)
 
@@ -74,9 +71,7 @@ async def serve_calls(
             is_media=is_media,
             shutdown_trigger=shutdown,
             hypercorn_config=config,
-            fast=FastHttp(
-                VAPI_PATH, lambda asked: runtime.vapi_door.first_step(asked.headers, asked.body, time.time())
-            ),
+            fast=vapi_way(runtime),
             pass_on=pass_on_to(siblings) if siblings else None,
             task_status=task_status,
         )

@@ -1,7 +1,8 @@
 """Vapi's one webhook. Proved before it is read, answered in the shape that each message wants (reference/vapi.md §6).
 
 Only `tool-calls` (and the old `function-call`) waits, for the tool; everything else is answered from memory, without
-an await. `VapiDoor` knows no server: the Quart route here and `web.fast_http` both put their requests to it.
+an await. `VapiDoor` knows no server: the Quart route here and `web.fast_http` both put their requests to it. With
+several workers a webhook may be for a call of another one, which then answers it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from engine.wire import vapi
 from engine.wire.signatures import Headers, VapiAuth
 from web.bodies import raw_body
 from web.fast_http import Answer, Later
+from web.siblings import FORWARD_S, NOT_KNOWN, Siblings
 
 __all__ = ["VAPI_PATH", "VapiDoor", "add_vapi_hooks"]
 
@@ -39,22 +41,36 @@ class VapiDoor:
 
     Args:
         assistant_answer: what an `assistant-request` gets, ready since the start: 7.5 s are its whole budget (§10).
+        siblings: the other workers; None when there are none.
     """
 
-    def __init__(self, *, supervisor: Supervisor, auth: VapiAuth, assistant_answer: Mapping[str, Any]) -> None:
-        self._supervisor, self._auth = supervisor, auth
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        auth: VapiAuth,
+        assistant_answer: Mapping[str, Any],
+        siblings: Siblings | None = None,
+    ) -> None:
+        self._supervisor, self._auth, self._siblings = supervisor, auth, siblings
         self._assistant = Answer(200, msgspec.json.encode(dict(assistant_answer)))
 
-    async def answer(self, headers: Headers, body: bytes, now_s: float) -> Answer:
+    async def answer(
+        self, headers: Headers, body: bytes, now_s: float, *, query: bytes = b"", for_sibling: bool = False
+    ) -> Answer:
         """Prove, read, do, answer. What is refused or unreadable is an answer too, and a line in the log."""
-        first = self.first_step(headers, body, now_s)
+        first = self.first_step(headers, body, now_s, query=query, for_sibling=for_sibling)
         return first if isinstance(first, Answer) else await first()
 
-    def first_step(self, headers: Headers, body: bytes, now_s: float) -> Answer | Later:
+    def first_step(
+        self, headers: Headers, body: bytes, now_s: float, *, query: bytes = b"", for_sibling: bool = False
+    ) -> Answer | Later:
         """As `answer`, as far as it goes without waiting: the answer, or what to await for it, once.
 
         Args:
             now_s: Unix seconds, for the replay window.
+            query: of the address that Vapi asked; it may name the worker whose call this is.
+            for_sibling: another worker asks: answer for this one alone, with 404 for a call that it does not have.
         """
         try:
             self._auth.check(headers, body, now_s)
@@ -65,7 +81,33 @@ class VapiDoor:
         except BadMessage as problem:
             log.warning("unreadable", path=VAPI_PATH, why=problem.why)
             return Answer(400, f"{problem.why}\n".encode(), TEXT)
-        return self._dispatch(message)
+        if self._siblings is None or self._is_here(message):
+            return self._dispatch(message)
+        if for_sibling:
+            return Answer(NOT_KNOWN, b"{}")
+        if self._siblings.owner_of_vapi(query) == self._siblings.place.worker:
+            return self._dispatch(message)  # of a process before this one: nobody has it
+        siblings = self._siblings
+        return lambda: self._elsewhere(siblings, message, headers, body, query)
+
+    def _is_here(self, message: vapi.Webhook) -> bool:
+        return isinstance(message.content, vapi.AssistantRequest) or self._supervisor.knows_agent_call(message.call_id)
+
+    async def _elsewhere(
+        self, siblings: Siblings, message: vapi.Webhook, headers: Headers, body: bytes, query: bytes
+    ) -> Answer:
+        """The answer of the worker whose call this is; ours, for a call that is not known, when there is none."""
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        target = VAPI_PATH.encode() + (b"?" + query if query else b"")
+        owner = siblings.owner_of_vapi(query)
+        if owner is None:  # a tool's own address, in a saved assistant, names no worker
+            answer = await siblings.ask_all("POST", target, raw, body, within_s=FORWARD_S)
+        else:
+            answer = await siblings.forward(owner, "POST", target, raw, body)
+        if answer is None or not answer.is_known:
+            first = self._dispatch(message)
+            return first if isinstance(first, Answer) else await first()
+        return Answer(answer.status, answer.body, answer.content_type)
 
     def _dispatch(self, message: vapi.Webhook) -> Answer | Later:
         match message.content:
@@ -90,10 +132,12 @@ class VapiDoor:
         return Answer(200, vapi.function_result(result))
 
 
-def add_vapi_hooks(app: QuartTrio, door: VapiDoor) -> None:
+def add_vapi_hooks(app: QuartTrio, door: VapiDoor, *, for_siblings: bool = False) -> None:
     """The route `/webhook/vapi`, for what the fast path does not carry."""
 
     @app.post(VAPI_PATH)
     async def webhook() -> Response:
-        answer = await door.answer(request.headers, await raw_body(), time.time())
+        answer = await door.answer(
+            request.headers, await raw_body(), time.time(), query=request.query_string, for_sibling=for_siblings
+        )
         return Response(answer.body, answer.status, content_type=answer.content_type)

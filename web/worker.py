@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,11 +21,14 @@ from hypercorn.config import Config
 
 from actors.supervisor import Supervisor
 from web.app import Runtime, create_app
+from web.fast_http import Answer, FastHttp, Later
 from web.front_door import PassOn, serve
+from web.http_reading import Request
 from web.passing import receive_sockets
 from web.siblings import Siblings, worker_in
+from web.vapi_hooks import VAPI_PATH
 
-__all__ = ["GOODBYE_S", "HURRY", "Orders", "pass_on_to", "say", "serve_siblings", "wait_drained"]
+__all__ = ["GOODBYE_S", "HURRY", "Orders", "pass_on_to", "say", "serve_siblings", "vapi_way", "wait_drained"]
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +42,17 @@ def say(**what: object) -> None:
     """A line for the parent. Written at once, and to nobody when it is gone."""
     with suppress(OSError):
         os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def vapi_way(runtime: Runtime, *, for_siblings: bool = False) -> FastHttp:
+    """The quick way for Vapi's webhooks."""
+
+    def first_step(asked: Request) -> Answer | Later:
+        return runtime.vapi_door.first_step(
+            asked.headers, asked.body, time.time(), query=asked.query, for_sibling=for_siblings
+        )
+
+    return FastHttp(VAPI_PATH, first_step)
 
 
 def pass_on_to(siblings: Siblings) -> PassOn:
@@ -77,6 +92,7 @@ async def serve_siblings(
             shutdown_trigger=stop.wait,
             graceful_s=GRACEFUL_S,
             hypercorn_config=config,
+            fast=vapi_way(runtime, for_siblings=True),
             task_status=task_status,
         )
         nursery.cancel_scope.cancel()
