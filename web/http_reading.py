@@ -267,7 +267,7 @@ async def _chunked_body(line: Line, limits: Limits) -> bytes:
         while not chunks.is_done and fed < len(text):
             cut = found + len(HEAD_END) if found >= 0 else len(text)
             chunks.feed(text[fed:cut])
-            fed, found = cut, text.find(HEAD_END, cut - 3)
+            fed, found = cut, text.find(HEAD_END, cut)
         if chunks.is_done:
             line.used = len(line.seen) - (len(text) - fed)
             return b"".join(chunks.pieces)

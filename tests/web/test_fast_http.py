@@ -509,7 +509,7 @@ async def test_who_hangs_up_while_a_tool_runs(monkeypatch: pytest.MonkeyPatch) -
         ended.set()
         return Answer(200, b"x" * 100_000)
 
-    async with open_house(lambda request: tool) as house:
+    async with open_house(lambda request: tool, SHORT) as house:
         for vanish in (False, True):
             client = await house.connect()
             await client.stream.send_all(post(b"one"))
