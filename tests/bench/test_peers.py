@@ -86,7 +86,8 @@ def running(name: str, *options: str, **environment: str) -> Iterator[Peer]:
             said = json.loads(process.stdout.readline())
             assert said["ready"] is True
             yield Peer(process, said["port"])
-            assert process.stdout.read() == b"" if process.poll() is not None else True, "one line, no more"
+            if process.poll() is not None:
+                assert process.stdout.read() == b"", "one line, no more"
         finally:
             process.kill()
 
@@ -189,6 +190,29 @@ def test_a_bridge_relays_two_calls(name: str, agents: Agents) -> None:
         assert peer.leave() == 0
 
 
+@pytest.mark.parametrize("name", ["floor", "node", "naive"])
+def test_a_bridge_without_its_agent_hangs_up(name: str) -> None:
+    """Nobody listens where the agent should be: the caller's socket is closed, and the next caller's too."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = taken.getsockname()[1]
+    with running(name, "--vapi", f"ws://127.0.0.1:{nobody}/agent") as peer:
+        for _ in range(2):
+            with calls_through(peer, 1) as (call,):
+                assert closes(call.line)
+        assert peer.leave() == 0
+
+
+@pytest.mark.parametrize("name", [*peers.MEDIA, *peers.WEBHOOKS])
+def test_a_peer_ends_at_sigterm(name: str, agents: Agents) -> None:
+    """Even with a call in progress."""
+    options = ("--vapi", agents.url) if name in peers.MEDIA else ()
+    with running(name, *options, VAPI_SERVER_SECRET=SECRET) as peer, ExitStack() as calls:
+        if options:
+            calls.enter_context(calls_through(peer, 1))
+        peer.process.terminate()
+        peer.process.wait(PATIENCE_S)
+
+
 @pytest.mark.parametrize("name", ["express", "quart"])
 def test_a_webhook_peer_answers_vapi(name: str) -> None:
     """Tools get results, a ringing call its assistant, news an empty answer; without the secret nobody gets any."""
@@ -270,3 +294,12 @@ def test_nothing_to_install_with_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert install.npm_packages() == "skipped: no npm on PATH"
     assert install.floor() == "skipped: no gcc on PATH"
     assert peers.find("node") == "no node on PATH"
+
+
+def test_an_install_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Offline, npm's last words are the reason, and the exit code of the whole stays 0."""
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'no such host' >&2\nexit 1\n", encoding="utf-8")
+    npm.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert install.npm_packages() == "skipped: npm failed: no such host"

@@ -23,9 +23,10 @@ app = QuartTrio(__name__)
 
 @app.post("/webhook/vapi")
 async def webhook() -> Any:
+    body = await request.get_json()  # before any answer: hypercorn can lose the connection of a body left unread
     if request.headers.get("x-vapi-secret") != app.config["VAPI_SERVER_SECRET"]:
         return {"error": "unauthorized"}, 401
-    message = (await request.get_json())["message"]
+    message = body["message"]
     match message["type"]:
         case "tool-calls":
             return {"results": [{"toolCallId": call["id"], "result": "ok"} for call in message["toolCallList"]]}
