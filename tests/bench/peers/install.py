@@ -21,8 +21,9 @@ def npm_packages() -> str:
     npm = shutil.which("npm")
     if npm is None:
         return "skipped: no npm on PATH"
-    command = [npm, "install", "--omit=dev", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    return _run(command, cwd=peers.NODE, seconds=NPM_S)
+    quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    briefly = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # offline, minutes of trying again help nobody
+    return _run([npm, "install", "--omit=dev", *quiet, *briefly], cwd=peers.NODE, seconds=NPM_S)
 
 
 def pipecat() -> str:
@@ -47,13 +48,13 @@ def floor() -> str:
 
 
 def _run(command: list[str], *, cwd: Path, seconds: float) -> str:
-    """`ok`, or the last line of what went wrong."""
+    """`ok`, or the first line that speaks of an error: what follows it is advice."""
     name = Path(command[0]).name
     try:
         subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=seconds)
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout).strip().splitlines() or [f"exit code {error.returncode}"]
-        return f"skipped: {name} failed: {said[-1]}"
+        return f"skipped: {name} failed: {next((line for line in said if 'error' in line.lower()), said[-1])}"
     except subprocess.TimeoutExpired:
         return f"skipped: {name} took longer than {seconds:.0f} s"
     except OSError as error:
