@@ -26,7 +26,7 @@ from actors.media.frames import MaskPool
 from actors.media.handshake import Answering, Asking, DialFailed
 from actors.media.session import MAX_FRAGMENTS
 from actors.media.statistics import PlaneStatistics
-from actors.media.transport import PlainTransport, TlsTransport, Transport, prepare
+from actors.media.transport import PlainTransport, TlsSessions, TlsTransport, Transport, prepare
 from actors.media.wire import SWEEP_S, Limits, MediaWire
 from actors.ports import Doorkeeper, Wire, WireListener
 
@@ -95,6 +95,7 @@ class MediaPlane:
         self._ticks: list[Tick] = []
         self._next_tick, self._next_sweep = inf, inf
         self._tls: ssl.SSLContext | None = None
+        self._tls_sessions = TlsSessions(self.counts)
         self._sleep = trio.CancelScope()
         self._is_awake = True
         self._is_over = False
@@ -287,7 +288,8 @@ class MediaPlane:
             prepare(sock)
             transport: Transport = PlainTransport(sock)
             if uri.secure:
-                transport = TlsTransport(sock, ssl_context or self._default_tls(), uri.host)
+                tls = ssl_context or self._default_tls()
+                transport = TlsTransport(sock, tls, uri.host, uri.port, self._tls_sessions)
             return self._add(sock, transport, handshake, uri.host)
         except (OSError, ValueError) as error:
             sock.close()

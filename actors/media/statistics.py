@@ -27,6 +27,9 @@ class PlaneStatistics:
     """Wires that ended without a close frame of the peer's."""
     stalled: int = 0
     """Wires aborted because the peer did not read, or did not answer a ping."""
+    tls_dials: int = 0
+    """TLS handshakes of ours that were finished, and of them those that resumed an earlier session."""
+    tls_resumed: int = 0
     ticks: int = 0
     late_ticks: int = 0
     """Ticks that came more than 100 ms late: something held the event loop."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from collections import OrderedDict
 from contextlib import suppress
 from typing import Protocol
 
-__all__ = ["PlainTransport", "TlsTransport", "Transport", "prepare"]
+from actors.media.statistics import PlaneStatistics
+
+__all__ = ["PlainTransport", "TlsSessions", "TlsTransport", "Transport", "prepare"]
 
 READ_BYTES = 65_536
 """At most so much is read from one socket before the others have their turn."""
@@ -19,6 +22,9 @@ USER_TIMEOUT_MS = 10_000
 KERNEL_UNSENT_BYTES = 16_384
 """What the kernel may hold that it has not put on the line: 0.8 s of Twilio's JSON. Its default is minutes of speech,
 which neither our bound nor a barge-in could reach."""
+
+TLS_SESSIONS = 64
+"""So many servers' sessions are kept. Vapi is one or two; each is some kilobytes."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -99,16 +105,71 @@ class PlainTransport:
         _reset(self._sock)
 
 
+TlsPlace = tuple[str, int, ssl.SSLContext]
+"""Whose session it is. The host belongs to it because a resumed handshake checks no certificate, the context because it
+says whom we trust."""
+
+
+class TlsSessions:
+    """The latest TLS session of each server dialled: resuming it saves a signature and its check on both sides."""
+
+    def __init__(self, counts: PlaneStatistics, limit: int = TLS_SESSIONS) -> None:
+        self._counts, self._limit = counts, limit
+        self._sessions: OrderedDict[TlsPlace, ssl.SSLSession] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find(self, place: TlsPlace) -> ssl.SSLSession | None:
+        return self._sessions.get(place)
+
+    def keep(self, place: TlsPlace, session: ssl.SSLSession) -> None:
+        """Who was not dialled for the longest is forgotten when there are too many."""
+        self._sessions[place] = session
+        self._sessions.move_to_end(place)
+        if len(self._sessions) > self._limit:
+            self._sessions.popitem(last=False)
+
+    def forget(self, place: TlsPlace) -> None:
+        self._sessions.pop(place, None)
+
+    def count(self, *, is_resumed: bool) -> None:
+        self._counts.tls_dials += 1
+        self._counts.tls_resumed += is_resumed
+
+
 class TlsTransport:
-    """The client's side of TLS, over memory buffers, so that it fits the plane's one task."""
+    """The client's side of TLS, over memory buffers, so that it fits the plane's one task.
 
-    __slots__ = ("_cipher", "_incoming", "_outgoing", "_sock", "_tls", "at_end", "ready")
+    A session is offered if `sessions` has one; a server that will not resume makes a full handshake of it. It is
+    taken when the first data have come (TLS 1.3 brings tickets after the handshake, as a rule with them) and again at
+    the end, for the latest ticket.
+    """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> None:
+    __slots__ = (
+        "_cipher",
+        "_has_offered",
+        "_incoming",
+        "_outgoing",
+        "_place",
+        "_sessions",
+        "_sock",
+        "_tls",
+        "_wants",
+        "at_end",
+        "ready",
+    )
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str, port: int, sessions: TlsSessions
+    ) -> None:
         self._sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._sessions, self._place = sessions, (server_hostname, port, context)
+        offered = sessions.find(self._place)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname, session=offered)
         self._cipher = b""
+        self._has_offered, self._wants = offered is not None, True
         self.at_end = self.ready = False
 
     @property
@@ -137,6 +198,9 @@ class TlsTransport:
             while piece := self._tls.read(READ_BYTES):
                 pieces.append(piece)
         except ssl.SSLWantReadError:
+            if pieces and self._wants:
+                self._wants = False
+                self._keep_session()
             return b"".join(pieces) or None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
@@ -148,7 +212,21 @@ class TlsTransport:
             with suppress(ssl.SSLWantReadError):
                 self._tls.do_handshake()
                 self.ready = True
+                self._sessions.count(is_resumed=bool(self._tls.session_reused))
         return self.ready
+
+    def _keep_session(self) -> None:
+        """Of use is one with a ticket or, up to TLS 1.2, one that the server knows by its number."""
+        session = self._tls.session
+        if session is not None and (session.has_ticket or (session.id and self._tls.version() == "TLSv1.2")):
+            self._sessions.keep(self._place, session)
+
+    def _part(self) -> None:
+        """The socket goes. A handshake that was not finished may have failed because of what we offered."""
+        if self.ready:
+            self._keep_session()
+        elif self._has_offered:
+            self._sessions.forget(self._place)
 
     def send(self, data: bytes) -> int:
         if self._cipher:
@@ -176,9 +254,11 @@ class TlsTransport:
         self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
+        self._part()
         self._sock.close()
 
     def reset(self) -> None:
+        self._part()
         _reset(self._sock)
 
 

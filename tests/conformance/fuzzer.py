@@ -64,6 +64,4 @@ def main(order: Order) -> None:
 if __name__ == "__main__":
     main(json.loads(sys.argv[1]))
     sys.stdout.flush()
-    os._exit(
-        0
-    )  # not through the interpreter's end: kosoku's threads may still want it, and then they abort (seen: SIGABRT)
+    os._exit(0)  # not the long way: kosoku's threads may still want the interpreter, and abort (SIGABRT was seen)
