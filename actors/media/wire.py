@@ -424,6 +424,8 @@ class MediaWire:
         elif self._stage is not Stage.GONE:
             if self._listener is not None and self._stage is not Stage.LINGERING:
                 self._counts.vanished += 1
+            if self._outbox and not self._broken:
+                self.flush()  # perhaps it has ended only its own half, and still reads: our close frame, say
             self._finish(CloseCode.ABNORMAL_CLOSURE, reason)
             self._drop()
 

@@ -85,10 +85,11 @@ class Door:
     port: int
     recorders: list[Recorder]
     upgrades: list[Upgrade]
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/media"
+        return f"ws://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/media"
 
     @property
     def last(self) -> Recorder:
@@ -101,9 +102,11 @@ async def open_door(
     *,
     then: Callable[[Recorder, bytes], None] | None = None,
     doorkeeper: Doorkeeper | None = None,
+    host: str = "127.0.0.1",
+    tune: Callable[[socket.socket], None] | None = None,
 ) -> AsyncIterator[Door]:
-    """By default everybody is let in, each with a `Recorder` of their own."""
-    door = Door(0, [], [])
+    """By default everybody is let in, each with a `Recorder` of their own. `tune` gets each socket before the plane."""
+    door = Door(0, [], [], host)
 
     def let_in(upgrade: Upgrade) -> WireListener:
         door.upgrades.append(upgrade)
@@ -111,10 +114,13 @@ async def open_door(
         return door.last
 
     async def adopt(stream: trio.SocketStream) -> None:
-        plane.adopt(socket.socket(fileno=stream.socket.detach()), doorkeeper or let_in, peer="127.0.0.1:1")
+        sock = socket.socket(fileno=stream.socket.detach())
+        if tune is not None:
+            tune(sock)
+        plane.adopt(sock, doorkeeper or let_in, peer="127.0.0.1:1")
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(_serve, adopt)
+        listeners = await nursery.start(_serve, adopt, host)
         door.port = listeners[0].socket.getsockname()[1]
         yield door
         nursery.cancel_scope.cancel()
@@ -122,10 +128,11 @@ async def open_door(
 
 async def _serve(
     handler: Callable[[trio.SocketStream], object],
+    host: str,
     *,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await trio.serve_tcp(handler, 0, host="127.0.0.1", task_status=task_status)  # type: ignore[arg-type]
+    await trio.serve_tcp(handler, 0, host=host, task_status=task_status)  # type: ignore[arg-type]
 
 
 class BareClient:
@@ -171,7 +178,7 @@ def frame(opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 @asynccontextmanager
 async def bare_client(door: Door, *, upgrade: bool = True) -> AsyncIterator[BareClient]:
-    stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+    stream = await trio.open_tcp_stream(door.host, door.port)
     try:
         client = BareClient(stream)
         if upgrade:
