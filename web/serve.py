@@ -17,7 +17,7 @@ from web.app import create_app, open_runtime
 from web.front_door import serve
 from web.settings import Settings
 from web.siblings import Place
-from web.worker import Orders, pass_on_to, serve_siblings, vapi_way, wait_drained
+from web.worker import Orders, drain, pass_on_to, serve_siblings, vapi_way, wait_drained
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ async def _wait_signalled(supervisor: Supervisor, *, patience_s: float) -> None:
         log.info("draining", calls=len(supervisor.live), patience_s=patience_s)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_hurry, signals, supervisor)
-            await supervisor.drain(patience_s=patience_s)
+            await drain(supervisor, patience_s=patience_s)
             nursery.cancel_scope.cancel()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -63,13 +62,11 @@ class Place:
 
     Args:
         run_dir: the fleet's folder of sockets, short enough for a Unix address (107 bytes).
-        epoch: new with every process, so that a worker knows what was meant for its predecessor.
     """
 
     worker: int
     of: int
     run_dir: Path
-    epoch: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
     def others(self) -> list[int]:
@@ -78,7 +75,7 @@ class Place:
     @property
     def vapi_query(self) -> str:
         """What a call's webhook address at Vapi gets, so that its webhooks name their owner."""
-        return f"worker={self.worker}&epoch={self.epoch}"
+        return f"worker={self.worker}"
 
     @property
     def assistant_file(self) -> Path:
@@ -145,11 +142,6 @@ class Siblings:
         (named,) = _query(query).get("worker", [""])[:1]
         worker = int(named) if named.isascii() and named.isdecimal() and len(named) <= 3 else -1
         return worker if 0 <= worker < self.place.of else None
-
-    def is_for_predecessor(self, query: bytes) -> bool:
-        """Whether a Vapi webhook's address names us, but a process before this one: nobody has its call any more."""
-        named = _query(query).get("epoch", [""])[0]
-        return self.owner_of_vapi(query) == self.place.worker and named != self.place.epoch
 
     async def forward(
         self,

@@ -28,13 +28,16 @@ from web.passing import receive_sockets
 from web.siblings import Siblings, worker_in
 from web.vapi_hooks import VAPI_PATH
 
-__all__ = ["GOODBYE_S", "HURRY", "Orders", "pass_on_to", "say", "serve_siblings", "vapi_way", "wait_drained"]
+__all__ = ["GOODBYE_S", "HURRY", "Orders", "drain", "pass_on_to", "say", "serve_siblings", "vapi_way", "wait_drained"]
 
 log = structlog.get_logger(__name__)
 
 GOODBYE_S = 10.0  # the longest that calls are given for their last words (Supervisor.drain)
 MARGIN_S = 2.0  # so much longer than its own drain a worker serves its siblings
 GRACEFUL_S = 1.0
+# Twilio asks what comes next once a call has ended here; unanswered, its caller would hear the apology that stands
+# behind `<Connect>`. Vapi's report comes about then too.
+LAST_WEBHOOKS_S = 3.0
 HURRY = b"hurry\n"
 
 
@@ -131,6 +134,14 @@ class Orders:
         self.leave.set()
 
 
+async def drain(supervisor: Supervisor, *, patience_s: float) -> None:
+    """Admit nobody, let calls finish, end the rest with words; then stay for the last webhooks of those that were."""
+    had_calls = bool(supervisor.live)
+    await supervisor.drain(patience_s=patience_s, goodbye_s=GOODBYE_S)
+    if had_calls:
+        await trio.sleep(LAST_WEBHOOKS_S)
+
+
 async def wait_drained(supervisor: Supervisor, orders: Orders, *, patience_s: float) -> None:
     """Serve until there is an order to end; then admit nobody, let calls finish, and wait until nobody needs us.
 
@@ -148,8 +159,8 @@ async def wait_drained(supervisor: Supervisor, orders: Orders, *, patience_s: fl
             await supervisor.drain(patience_s=0.0, goodbye_s=GOODBYE_S)
 
         nursery.start_soon(hurry)
-        await supervisor.drain(patience_s=patience_s, goodbye_s=GOODBYE_S)
+        await drain(supervisor, patience_s=patience_s)
         say(empty=True)
-        with trio.move_on_at(began_at + patience_s + GOODBYE_S + MARGIN_S):
+        with trio.move_on_at(began_at + patience_s + GOODBYE_S + LAST_WEBHOOKS_S + MARGIN_S):
             await orders.leave.wait()
         nursery.cancel_scope.cancel()

@@ -24,14 +24,17 @@ import trio
 from engine.errors import BadSettings
 from web.worker import GOODBYE_S, HURRY
 
-__all__ = ["Workers", "open_run_dir"]
+__all__ = ["LEAVE_S", "Workers", "open_run_dir"]
 
 log = structlog.get_logger(__name__)
 
 READY_S = 60.0  # a cold disk and a busy machine; ordinarily under two seconds
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # before a worker that died is started again
 STEADY_S = 30.0  # one that has lived so long starts from the first pause again
-KILL_MARGIN_S = 12.0  # over patience and goodbye: a worker's own margin, its journal's last write, its requests' grace
+LEAVE_S = (
+    GOODBYE_S + 15.0
+)  # over the calls' patience: their goodbyes, the last webhooks, a margin, the journal's last write
+LAST_LINES_S = 0.5
 MOST_LINE_BYTES = 4096
 MOST_PATH_BYTES = 90  # of 107, for the longest socket name in it
 
@@ -58,7 +61,8 @@ class _Worker:
 
     number: int
     process: trio.Process | None = None
-    ready: trio.Event = field(default_factory=trio.Event)
+    ready: trio.Event = field(default_factory=trio.Event)  # of the present process
+    was_ready: trio.Event = field(default_factory=trio.Event)  # of the first one that was
     is_empty: bool = False
 
     def terminate(self) -> None:
@@ -87,7 +91,7 @@ class Workers:
     Args:
         command: the arguments after `python -m` for a worker's number.
         pass_fds: the port.
-        patience_s: how long live calls may go on after the first signal.
+        leave_within_s: so long after the first signal whoever is still there is killed.
     """
 
     def __init__(
@@ -96,12 +100,11 @@ class Workers:
         *,
         of: int,
         pass_fds: Sequence[int],
-        patience_s: float,
+        leave_within_s: float,
     ) -> None:
-        self._command, self._pass_fds, self._patience_s = command, pass_fds, patience_s
+        self._command, self._pass_fds, self._leave_within_s = command, pass_fds, leave_within_s
         self._workers = [_Worker(number) for number in range(of)]
         self._draining = trio.Event()
-        self._all_ready = False
         self.status = 0
 
     @property
@@ -131,14 +134,13 @@ class Workers:
 
     async def _announce(self, on_ready: Callable[[], Awaitable[None]]) -> None:
         for worker in self._workers:
-            await worker.ready.wait()
-        self._all_ready = True
+            await worker.was_ready.wait()
         await on_ready()
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         """The first signal drains; each further one ends the calls' patience."""
         await anext(signals)
-        log.info("draining all workers", patience_s=self._patience_s)
+        log.info("draining all workers")
         self._drain()
         async for _ in signals:
             for worker in self._workers:
@@ -153,7 +155,7 @@ class Workers:
     async def _put_an_end(self) -> None:
         """Whoever is still there long after the last goodbye is killed."""
         await self._draining.wait()
-        await trio.sleep(self._patience_s + GOODBYE_S + KILL_MARGIN_S)
+        await trio.sleep(self._leave_within_s)
         for worker in self._workers:
             if worker.process is not None:
                 log.error("worker killed", worker=worker.number, why="it did not leave in time")
@@ -168,7 +170,7 @@ class Workers:
             status = await self._live(worker)
             if self._draining.is_set():
                 break
-            if not self._all_ready:
+            if not worker.was_ready.is_set():
                 log.error("worker does not start", worker=worker.number, status=status)
                 self.status = status if status > 0 else 1
                 self._drain()
@@ -182,7 +184,7 @@ class Workers:
 
     async def _live(self, worker: _Worker) -> int:
         """One process, from start to end. Returns its exit status."""
-        worker.ready, worker.is_empty = (trio.Event() if self._all_ready else worker.ready), False
+        worker.ready, worker.is_empty = trio.Event(), False
         process = worker.process = await trio.lowlevel.open_process(
             [sys.executable, "-m", *self._command(worker.number)],
             stdin=subprocess.PIPE,
@@ -195,9 +197,12 @@ class Workers:
             if self._draining.is_set():
                 process.terminate()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, worker, process)
+                heard_all = trio.Event()
+                nursery.start_soon(self._listen, worker, process, heard_all)
                 nursery.start_soon(self._expect_ready, worker, process)
                 status = await process.wait()
+                with trio.move_on_after(LAST_LINES_S):  # a process of a tool's may hold the pipe open
+                    await heard_all.wait()
                 nursery.cancel_scope.cancel()
         finally:
             worker.process, worker.is_empty = None, True
@@ -217,7 +222,7 @@ class Workers:
         log.error("worker killed", worker=worker.number, why=f"not ready within {READY_S:g} s")
         process.kill()
 
-    async def _listen(self, worker: _Worker, process: trio.Process) -> None:
+    async def _listen(self, worker: _Worker, process: trio.Process, heard_all: trio.Event) -> None:
         """Hear what a worker says: lines of JSON."""
         assert process.stdout is not None
         line = b""
@@ -225,10 +230,12 @@ class Workers:
             *lines, line = (line + some)[-MOST_LINE_BYTES:].split(b"\n")
             for one in lines:
                 await self._hear(worker, _read(one))
+        heard_all.set()
 
     async def _hear(self, worker: _Worker, said: dict[str, Any]) -> None:
         if said.get("ready"):
             worker.ready.set()
+            worker.was_ready.set()
         elif said.get("empty"):
             worker.is_empty = True
             if not self._draining.is_set():  # somebody has told it alone to end: it goes, and is started again

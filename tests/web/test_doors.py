@@ -52,13 +52,15 @@ def handshake(url: str = MEDIA_URL, token: str = TOKEN) -> list[tuple[bytes, byt
 
 
 @asynccontextmanager
-async def media_socket(door: Door, headers: list[tuple[bytes, bytes]]) -> AsyncIterator[WebSocketConnection]:
+async def media_socket(
+    door: Door, headers: list[tuple[bytes, bytes]], *, path: str = "/media"
+) -> AsyncIterator[WebSocketConnection]:
     """A socket as Twilio opens it, on a stream that is ours to close (trio-websocket leaves it open)."""
     stream = await trio.open_tcp_stream("127.0.0.1", door.port)
     try:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(5):
-                socket = await wrap_client_stream(nursery, stream, "calls.example.com", "/media", extra_headers=headers)
+                socket = await wrap_client_stream(nursery, stream, "calls.example.com", path, extra_headers=headers)
             yield socket
             with trio.move_on_after(1):
                 await socket.aclose()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar, TypeVarTuple
 
 import structlog
 import trio
@@ -19,9 +19,12 @@ from web.serve import DRAIN_PATIENCE_S, serve_calls
 from web.settings import Settings, environment, settings_from
 from web.siblings import MOST_WORKERS, Place
 from web.worker import say
-from web.workers import Workers, open_run_dir
+from web.workers import LEAVE_S, Workers, open_run_dir
 
 log = structlog.get_logger(__name__)
+
+Given = TypeVarTuple("Given")
+Result = TypeVar("Result")
 
 _Ours = Parameter(show=False)  # what a parent tells its workers
 
@@ -68,16 +71,27 @@ def serve(
     port = settings.port if port is None else port
     if worker is not None and run_dir is not None:
         structlog.contextvars.bind_contextvars(worker=worker)
-        trio.run(_serve, settings, loaded, host, port, fd, drain, Place(worker, of, run_dir))
+        _run(_serve, settings, loaded, host, port, fd, drain, Place(worker, of, run_dir))
         return
     end_with_parent()
     if workers == 1:
-        trio.run(_serve, settings, loaded, host, port, fd, drain, None)
+        _run(_serve, settings, loaded, host, port, fd, drain, None)
         return
     more = ["--agent", str(loaded.path), "--drain", str(drain), *(["--log-json"] if log_json else [])]
-    status = trio.run(_serve_with_workers, settings, host, port, fd, drain, workers, more)
+    status = _run(_serve_with_workers, settings, host, port, fd, drain, workers, more)
     if status:
         raise SystemExit(status)
+
+
+def _run(serve: Callable[[*Given], Awaitable[Result]], *given: *Given) -> Result:
+    """Run it; what was wrong with a setting comes out bare, however many nurseries it came through."""
+    try:
+        return trio.run(serve, *given)
+    except* BadSettings as group:
+        problem: BaseException = group
+        while isinstance(problem, BaseExceptionGroup):
+            problem = problem.exceptions[0]
+        raise problem from None
 
 
 async def _serve(
@@ -127,7 +141,7 @@ async def _serve_with_workers(
             place = ["--worker", str(number), "--of", str(count), "--run-dir", str(run_dir)]
             return ["web", "serve", *given, *place, *more]
 
-        fleet = Workers(command, of=count, pass_fds=shared, patience_s=drain)
+        fleet = Workers(command, of=count, pass_fds=shared, leave_within_s=drain + LEAVE_S)
         status = await fleet.run(tell)
     for listener in listeners:
         listener.socket.close()
