@@ -141,10 +141,11 @@ class FastHttp:
             if not isinstance(answer, Answer):
                 line.deadline = inf
                 answer = await answer()
+                line.deadline = trio.current_time() + self._limits.send_s
         except Exception as error:  # a bug of ours: this request's, and nobody else's
             log_failure("fast_http.bug", error)
+            line.deadline = trio.current_time() + self._limits.send_s
             answer = Answer(500, b'{"error": "internal"}')
-        line.deadline = trio.current_time() + self._limits.send_s
         return answer
 
     async def _refuse(self, line: Line, status: int) -> None:

@@ -20,6 +20,7 @@ HEAD_END = b"\r\n\r\n"
 LOOK_BYTES = 64 * 1024
 PIECE_BYTES = 256 * 1024
 _NEW_BODY = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+_FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding", b"expect"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -156,15 +157,19 @@ class _Head:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name, value = name.lower(), value.strip(b" \t")
+        name, value = name.lower(), value.strip(b" \t")  # llhttp leaves what stands behind a value
         self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        if name in _FRAMING:
+            self._note(name, value)
+
+    def _note(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             self.length = int(value)
         elif name == b"host":
             self.hosts += 1
         elif name == b"transfer-encoding":
             self.is_chunked = True
-        elif name == b"expect":
+        else:
             self.expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
