@@ -165,6 +165,23 @@ async def test_what_lies_behind_is_not_taken() -> None:
         assert pair.untouched() == NEIGHBOUR
 
 
+async def test_headers_arrive_as_they_came() -> None:
+    """Names in lower case, values without the blanks round them, repeated ones twice: a proof is judged by them."""
+    asked: list[Request] = []
+
+    def note(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(200, b"")
+
+    with open_pair(FastHttp("/webhook/vapi", note)) as pair:
+        pair.client.send(post(b"", b"X-Vapi-SECRET:\t a b \t", b"x-vapi-secret: c", b"Y: \xfc") + NEIGHBOUR)
+        with trio.fail_after(PATIENCE_S):
+            await pair.serve()
+    (request,) = asked
+    expected = [("host", "x"), ("content-length", "0"), ("x-vapi-secret", "a b"), ("x-vapi-secret", "c"), ("y", "ü")]
+    assert request.headers.items() == expected
+
+
 @pytest.mark.parametrize(
     "beginning", [b"P", b"POST /webhook/vapi", b"post /webhook/vapi ", b"POST /webhook/vapi/ ", b"\r"]
 )

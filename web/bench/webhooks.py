@@ -60,13 +60,13 @@ class Shape:
     """How long and how often."""
 
     rounds: int = 3
-    warm_s: float = 1.0
+    warm_s: float = 3.0  # Node compiles while it serves: it has its full speed only then
     seconds: float = 4.0
     connections: int = 64  # so many that the server has work while the generator reads
 
     @classmethod
     def quick(cls) -> Shape:
-        return cls(rounds=1, warm_s=0.3, seconds=1.0)
+        return cls(rounds=1, warm_s=2.0, seconds=1.0)
 
 
 @dataclass
