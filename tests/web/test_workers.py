@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections import Counter
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import httpx
@@ -17,6 +19,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionRejected
 
+from actors.journal_reader import list_calls, read_call
 from tests.web.doors import CALL, MEDIA_URL, NOBODY, PUBLIC_URL, SECRET, TOKEN, Door
 from tests.web.test_doors import closing_code, closing_code_of_a_caller, handshake, media_socket, start_message
 from web.agents import example, load_agent
@@ -40,6 +43,7 @@ class Fleet:
 
     data: Path
     run_dir: Path
+    vapi_url: str = NOBODY
     stops: dict[int, trio.Event] = field(default_factory=dict)
     overs: dict[int, trio.Event] = field(default_factory=dict)
 
@@ -50,7 +54,7 @@ class Fleet:
             twilio_auth_token=TOKEN,
             vapi_api_key="key",
             vapi_server_secret=SECRET,
-            vapi_base_url=NOBODY,
+            vapi_base_url=self.vapi_url,
             twilio_base_url=NOBODY,
             data=self.data,
         )
@@ -260,6 +264,78 @@ async def test_a_call_of_a_worker_that_drains(fleet: Fleet) -> None:
             await first.twilio("/webhook/twilio/status", **call, CallStatus="completed")
         with trio.fail_after(5):
             await fleet.overs[1].wait()
+
+
+# --- Vapi's webhooks -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_vapi() -> AsyncIterator[str]:
+    """As much of Vapi as makes a call's id known: whatever it is asked, it has made it. Its sockets are not there."""
+    body = json.dumps({"id": AGENT_CALL, "transport": {"websocketCallUrl": "ws://127.0.0.1:9/call"}}).encode()
+    head = f"HTTP/1.1 201 Created\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some(65_536)
+            await stream.send_all(head + body)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+AGENT_CALL = "a call of Vapi's"
+TOOL_CALLS = {"type": "tool-calls", "call": {"id": AGENT_CALL}, "toolCallList": [
+    {"id": "t1", "type": "function", "function": {"name": "check_availability", "arguments": {"party": 13}}},
+]}  # fmt: skip
+
+
+async def vapi_asks(door: Door, query: str, message: dict[str, Any]) -> Any:
+    answer = await door.http.post(
+        f"{door.url}/webhook/vapi{query}", json={"message": message}, headers={"X-Vapi-Secret": SECRET}
+    )
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
+    return answer.json()
+
+
+@pytest.mark.parametrize(
+    ("query", "way"),
+    [("?worker=1", "forwarded"), ("", "asked_all"), ("?worker=7", "asked_all"), ("?worker=0", None)],
+)
+async def test_a_vapi_webhook_reaches_its_call(fleet: Fleet, query: str, way: str | None) -> None:
+    """By the worker that its address names, or by asking; what names us and is not ours is answered as unknown."""
+    async with open_vapi() as vapi_url:
+        fleet.vapi_url = vapi_url
+        async with open_pair(fleet) as (first, second):
+            await second.twilio("/webhook/twilio", **call_of(1))
+            with trio.fail_after(5):
+                while not list_calls(fleet.data / "journal.sqlite3") or AGENT_CALL not in journal_text(fleet):
+                    await trio.sleep(0.02)
+            (result,) = (await vapi_asks(first, query, TOOL_CALLS))["results"]
+            assert result["toolCallId"] == "t1"
+            is_known = "not known here" not in result["error"]
+            assert is_known == (way is not None)
+            await vapi_asks(first, query, {"type": "hang", "call": {"id": AGENT_CALL}})
+            for name in ("forwarded", "asked_all"):
+                assert await number(first, f"siblings_{name}_total", 0) == (2 if name == way else 0)
+            assert await number(first, "calls_unknown_webhooks_total", 0) == (0 if is_known else 2)
+            assert await number(first, "calls_unknown_webhooks_total", 1) == 0
+
+
+async def test_a_vapi_webhook_of_a_worker_that_is_away(fleet: Fleet) -> None:
+    """An apology in the shape that Vapi wants, at once."""
+    async with open_worker(fleet, 0) as first:
+        for query in ("?worker=1", ""):
+            with trio.fail_after(3):
+                (result,) = (await vapi_asks(first, query, TOOL_CALLS))["results"]
+            assert result["error"] == "This call is not known here."
+
+
+def journal_text(fleet: Fleet) -> str:
+    (row,) = list_calls(fleet.data / "journal.sqlite3")
+    return str([record.data for record in read_call(fleet.data / "journal.sqlite3", row.call_id)])
 
 
 # --- media -----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,11 @@ def children_of(pid: int) -> dict[int, int]:
     return found
 
 
+def run_dir_of(pid: int) -> str:
+    command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return command[command.index("--run-dir") + 1]
+
+
 async def wait_gone(pids: Sequence[int], *, within_s: float) -> None:
     """No such process, within that time. (Ours are reaped by their parent, or by init.)"""
     with trio.fail_after(within_s):
@@ -144,11 +150,13 @@ async def test_a_worker_is_killed(agent: Path, tmp_path: Path) -> None:
         assert after[0] == before[0] and after[1] != before[1]
         again = await place_on_both(stack, STAYS)
         await wait_numbers(stack, "media_sockets", {0: 2 * len(again[0]), 1: 2 * len(again[1])})
+        run_dir = run_dir_of(after[0])
         # The parent dies too: nobody looks after the workers any more. They say goodbye, and free the port.
         stack.service.process.kill()
         for call_sid in [*again[0], *again[1]]:
             assert (await stack.wait_call(call_sid))["ended_by"] == "server"
         await wait_gone([*after.values()], within_s=10)
+        shutil.rmtree(run_dir)  # a parent that was killed cannot
 
 
 async def test_draining_with_a_live_call(agent: Path, tmp_path: Path) -> None:
