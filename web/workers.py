@@ -34,7 +34,7 @@ STEADY_S = 30.0  # one that has lived so long starts from the first pause again
 LEAVE_S = (
     GOODBYE_S + 15.0
 )  # over the calls' patience: their goodbyes, the last webhooks, a margin, the journal's last write
-LAST_LINES_S = 0.5
+LAST_LINES_S, REAP_S = 0.5, 5.0
 MOST_LINE_BYTES = 4096
 MOST_PATH_BYTES = 90  # of 107, for the longest socket name in it
 
@@ -206,7 +206,7 @@ class Workers:
                 nursery.cancel_scope.cancel()
         finally:
             worker.process, worker.is_empty = None, True
-            with trio.CancelScope(shield=True):  # waits for nobody but the kernel
+            with trio.move_on_after(REAP_S, shield=True):  # waits for nobody but the kernel
                 process.kill()
                 await process.wait()
                 for pipe in (process.stdin, process.stdout):
