@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from actors.ports import Wire
 from engine import events as e
 from engine.agent import Turns
-from engine.audio import FRAME_BYTES, FRAME_MS, SILENCE_FRAME, duration_ms
+from engine.audio import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, SILENCE_FRAME, duration_ms
 from engine.playout import Audio, Done, Mark, Move, Playout, Started
-from engine.recording import HeardModel
+from engine.recording import Ears, HeardModel
 from engine.voice import Voice, VoiceDetector
 from engine.wire import twilio, vapi
 
@@ -24,6 +24,7 @@ EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
 # would be pulled apart by silence in the middle of a word.
 SILENT_GAP_S = 0.25
+SETTLE_BYTES = 500 * BYTES_PER_MS  # so much of the recording is worked out in one go
 AGENT_SILENT_S = 5.0  # an open Vapi socket on which nothing ever came is no agent (reference/vapi.md §4.2)
 
 
@@ -45,18 +46,20 @@ class Bridge:
     def __init__(
         self,
         *,
+        call_id: str,
         clock: Callable[[], float],
         post: Callable[[e.Event], None],
         note: Callable[[str, dict[str, Any]], None],
         turns: Turns,
         tap: Tap | None = None,
     ) -> None:
+        self.call_id = call_id
         self._clock, self._post, self._note, self._tap = clock, post, note, tap
         self._line: Wire | None = None
         self._agent: Wire | None = None
         self._writer: twilio.MediaWriter | None = None
         self._playout = Playout()
-        self._heard = HeardModel()
+        self._ears = Ears(HeardModel())
         self._voice = VoiceDetector(onset_ms=turns.voice_ms)
         self._pre_roll: deque[bytes] = deque(maxlen=PRE_ROLL_MS // FRAME_MS)
         self._early = bytearray()
@@ -76,29 +79,47 @@ class Bridge:
 
     def line_opened(self, wire: Wire, stream_sid: str) -> None:
         self._line, self._writer = wire, twilio.MediaWriter(stream_sid)
+        wire.owner = self.call_id
         self._caller_at = self._clock()
         self._post(e.StreamStarted(at=self._caller_at, stream_sid=stream_sid))
         if self._early:
             early, self._early = bytes(self._early), bytearray()
             self._make(self._playout.push(early, self._caller_at))
 
-    def caller_audio(self, mulaw: bytes) -> None:
-        """What the caller says, as it came: 20 ms as a rule."""
+    def caller_audio(self, mulaw: bytes) -> float:
+        """What the caller says, as it came: 20 ms as a rule. Returns when that was."""
         now = self._caller_at = self._clock()
         self.frames_in += 1
         if self._agent is not None:
-            self._agent.send_binary(mulaw, audio_ms=round(duration_ms(mulaw)))
+            self._agent.send_binary(mulaw, audio_ms=len(mulaw) // BYTES_PER_MS)
         else:
             self._pre_roll.append(mulaw)
-        if self._tap is not None:
-            self._tap.tap(mulaw, self._heard.advance(len(mulaw)))
+        ears = self._ears
+        ears.said(mulaw)
+        if ears.unsettled >= SETTLE_BYTES:
+            self.settle_recording()
+        if len(mulaw) == FRAME_BYTES:
+            change = self._voice.feed(mulaw)
+            if change is not Voice.NOTHING:
+                self._voice_changed(change, now)
+            return now
         for start in range(0, len(mulaw), FRAME_BYTES):
-            change = self._voice.feed(mulaw[start : start + FRAME_BYTES])
-            if change is Voice.STARTED:
-                self._onset_at = now - self._voice.onset_ms / 1000
-                self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
-            elif change is Voice.STOPPED:
-                self._post(e.CallerQuiet(at=now))
+            self._voice_changed(self._voice.feed(mulaw[start : start + FRAME_BYTES]), now)
+        return now
+
+    def _voice_changed(self, change: Voice, now: float) -> None:
+        if change is Voice.STARTED:
+            self._onset_at = now - self._voice.onset_ms / 1000
+            self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
+        elif change is Voice.STOPPED:
+            self._post(e.CallerQuiet(at=now))
+
+    def settle_recording(self) -> None:
+        """Bring the recording up to now."""
+        if self._ears.unsettled:
+            caller, heard = self._ears.settle()
+            if self._tap is not None:
+                self._tap.tap(caller, heard)
 
     def mark_returned(self, name: str) -> None:
         self._make(self._playout.mark_returned(name, self._clock()))
@@ -121,6 +142,7 @@ class Bridge:
             wire.close(1000, "")  # the call was given up while this socket opened
             return
         self._agent = wire
+        wire.owner = self.call_id
         self._agent_opened_at = self._clock()
         for frame in self._pre_roll:
             wire.send_binary(frame, audio_ms=FRAME_MS)
@@ -130,16 +152,21 @@ class Bridge:
     def agent_audio(self, mulaw: bytes) -> None:
         """What the agent says, in clumps of any size."""
         self._agent_came = True
+        line, writer = self._line, self._writer
         if not self._gate_open:
             self.stale_ms += duration_ms(mulaw)
-        elif self._line is None:
+        elif line is not None and writer is not None:
+            now = self._clock()
+            if self._playout.passes(mulaw, now):
+                self._send_line(line, writer, mulaw)
+            else:
+                self._make(self._playout.push(mulaw, now))
+        else:
             self._early += mulaw
             excess = len(self._early) - EARLY_AGENT_MS * FRAME_BYTES // FRAME_MS
             if excess > 0:
                 del self._early[:excess]
                 self.early_dropped_ms += duration_ms(excess)
-        else:
-            self._make(self._playout.push(mulaw, self._clock()))
 
     def agent_message(self, message: vapi.Message) -> None:
         """A text frame of Vapi's, already read."""
@@ -202,7 +229,7 @@ class Bridge:
             unsent_ms = self._line.drop_unsent_audio()
             self._line.send_text(self._writer.clear())
         cleared = self._playout.clear(now)
-        self._heard.clear()
+        self._ears.cleared()
         self._note(
             "Hushed",
             {
@@ -259,7 +286,9 @@ class Bridge:
 
     def tick(self, now: float) -> None:
         """About every 20 ms: the playout's clock, silence for Vapi when Twilio sends none, an agent that never was."""
-        self._make(self._playout.tick(now))
+        moves = self._playout.tick(now)
+        if moves:
+            self._make(moves)
         if self._agent is not None and not self._agent_over:
             if now - self._caller_at > SILENT_GAP_S and self._agent.is_open:
                 self._agent.send_binary(SILENCE_FRAME, audio_ms=FRAME_MS)
@@ -277,6 +306,17 @@ class Bridge:
             "playout_dropped_ms": self._playout.dropped_ms,
         }
 
+    def _send_line(self, line: Wire, writer: twilio.MediaWriter, mulaw: bytes) -> None:
+        """Whole frames to Twilio."""
+        if len(mulaw) == FRAME_BYTES:
+            line.send_text(writer.media(mulaw), audio_ms=FRAME_MS)
+            self.frames_out += 1
+        else:
+            for start in range(0, len(mulaw), FRAME_BYTES):
+                line.send_text(writer.media(mulaw[start : start + FRAME_BYTES]), audio_ms=FRAME_MS)
+                self.frames_out += 1
+        self._ears.played(mulaw, self._playout.utterance)
+
     def _make(self, moves: Sequence[Move]) -> None:
         """Carry out what the playout asks for, in order."""
         line, writer = self._line, self._writer
@@ -284,10 +324,7 @@ class Bridge:
             match move:
                 case Audio(mulaw):
                     if line is not None and writer is not None:
-                        for start in range(0, len(mulaw), FRAME_BYTES):
-                            line.send_text(writer.media(mulaw[start : start + FRAME_BYTES]), audio_ms=FRAME_MS)
-                            self.frames_out += 1
-                        self._heard.play(mulaw, self._playout.utterance)
+                        self._send_line(line, writer, mulaw)
                 case Mark(name):
                     if line is not None and writer is not None:
                         line.send_text(writer.mark(name))

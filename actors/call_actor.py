@@ -7,7 +7,6 @@ media plane, and goes on while the loop is restarted after a crash.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -17,6 +16,8 @@ import structlog
 import trio
 
 from actors.bridge import Bridge
+from actors.call_journal import CallJournal, fields_of
+from actors.ended_call import OVER, EndedCall
 from actors.ports import AgentCall, Journal, Plane, Recorder, Recording, TwilioCalls, VapiCalls
 from actors.supervision import RestartBudget
 from actors.tools import LONGEST_TOOL_S, Caller, Toolbox
@@ -26,7 +27,7 @@ from engine import events as e
 from engine.agent import Agent
 from engine.call import Call, Policy
 from engine.errors import CallscopeError, InboxFull, VendorTrouble
-from engine.journal import Kind, Record
+from engine.journal import Kind
 from engine.phases import Phase
 from engine.step import opened, step
 from engine.tools import ToolEffect, ToolResult
@@ -93,20 +94,20 @@ class CallActor:
         self.arrival, self.services = arrival, services
         self._on_agent_created = on_agent_created
         self.call, self._first_orders = opened(call_id, _policy(services), trio.current_time())
+        self.journal = CallJournal(services.journal, call_id, opened_at=self.call.opened_at)
         self.agent_call: AgentCall | None = None
         self.over = trio.Event()
         self.handed_over = False
         self._post_end, self._inbox = trio.open_memory_channel[e.Event](INBOX_FACTS)
         self._recording: Recording = services.recorder.open(call_id)
         self.bridge = Bridge(
+            call_id=call_id,
             clock=trio.current_time,
             post=self.post,
-            note=self._try_note,
+            note=self.journal.try_note,
             turns=services.agent.turns,
             tap=self._recording,
         )
-        self._seq = 0
-        self._wall_offset_s = time.time() - trio.current_time()
         self._budget = RestartBudget(most=1, within_s=30.0)
         self._runs: dict[str, ToolRun] = {}
         self._reported = False
@@ -126,11 +127,11 @@ class CallActor:
         except trio.WouldBlock:
             self._overflowed = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._late(fact)
+            self.journal.late(fact)
 
     def note(self, name: str, data: Mapping[str, Any]) -> None:
         """Keep something in the journal that no rule acts on."""
-        self._keep(Kind.NOTE, name, trio.current_time(), dict(data))
+        self.journal.note(name, data)
 
     def report(self, ended_reason: str) -> bool:
         """The end-of-call report; False for a copy of one that was consumed already."""
@@ -158,7 +159,7 @@ class CallActor:
             return run
         run = ToolRun(asked.name)
         if len(self._runs) >= MOST_TOOL_RUNS or self.over.is_set():
-            self._answer(asked.id, run, ToolResult(asked.id, asked.name, "The call is over.", ok=False))
+            self._answer(asked.id, run, ToolResult(asked.id, asked.name, OVER, ok=False))
             return run
         self._runs[asked.id] = run
         if asked.problem is not None:
@@ -173,7 +174,7 @@ class CallActor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Live the call from its admission to its end."""
         arrival = self.arrival
-        self._keep(
+        self.journal.keep(
             Kind.OPENED,
             "Opened",
             self.call.opened_at,
@@ -206,7 +207,7 @@ class CallActor:
         self._post_end.close()
         while True:
             try:
-                self._late(self._inbox.receive_nowait())
+                self.journal.late(self._inbox.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
 
@@ -222,7 +223,7 @@ class CallActor:
                 if not self._budget.allows(now):
                     self._give_up(why)
                     continue
-                self._try_note("Restarted", {"after": why})
+                self.journal.try_note("Restarted", {"after": why})
 
     async def _take_facts(self) -> None:
         while self.call.phase is not Phase.ENDED:
@@ -239,19 +240,19 @@ class CallActor:
     def _take(self, fact: e.Event) -> None:
         """One step, kept and carried out. Sync: between fact and orders nothing else happens in this call."""
         before = self.call.phase
-        self._keep(Kind.EVENT, type(fact).__name__, fact.at, _facts(fact))
+        self.journal.fact(fact)
         self.call, effects = step(self.call, fact)
         if self.call.phase is not before:
-            self._keep(Kind.PHASE, self.call.phase, fact.at, {"from": before})
+            self.journal.keep(Kind.PHASE, self.call.phase, fact.at, {"from": before})
         for effect in effects:
-            self._keep(Kind.EFFECT, type(effect).__name__, trio.current_time(), msgspec.to_builtins(effect))
+            self.journal.keep(Kind.EFFECT, type(effect).__name__, trio.current_time(), msgspec.to_builtins(effect))
             self._perform(effect)
         if isinstance(fact, e.ToolRequested) and not any(isinstance(effect, f.RunTool) for effect in effects):
             self._drop_tool(fact)
 
     def _give_up(self, why: str) -> None:
         """More crashes than the budget allows: the engine says what to do, and if that crashes too we just hang up."""
-        self._try_note("GaveUp", {"why": why})
+        self.journal.try_note("GaveUp", {"why": why})
         try:
             self._take(e.ActorGaveUp(at=trio.current_time(), why=why))
         except Exception:
@@ -276,10 +277,11 @@ class CallActor:
     async def _clean_up(self) -> None:
         for tool_call_id, run in self._runs.items():
             if run.result is None:
-                self._answer(tool_call_id, run, ToolResult(tool_call_id, run.name, "The call is over.", ok=False))
+                self._answer(tool_call_id, run, ToolResult(tool_call_id, run.name, OVER, ok=False))
         self.bridge.end_agent()
         self.bridge.close_line()
         data: dict[str, Any] = {}
+        self.bridge.settle_recording()
         try:
             data["recording"] = dict(await self.services.recorder.close(self._recording))
         except Exception:
@@ -291,7 +293,7 @@ class CallActor:
             "audio": self.bridge.statistics(),
         }
         try:
-            self._keep(Kind.CLOSED, "Closed", trio.current_time(), data)
+            self.journal.keep(Kind.CLOSED, "Closed", trio.current_time(), data)
         except Exception:
             self._log.exception("end of call not kept")
         if self.agent_call is not None and self.call.agent_up_at is None:
@@ -358,7 +360,7 @@ class CallActor:
         try:
             with run.scope:
                 if changes_the_world:
-                    await self.services.journal.commit(self._record(Kind.NOTE, "ToolIntent", began, _facts(order)))
+                    await self.journal.commit("ToolIntent", began, fields_of(order))
                 caller = Caller(self.call_id, self.arrival.from_number)
                 # Once begun, what changes the world is not cut short by a hang-up; its own time-out still holds.
                 with trio.move_on_after(LONGEST_TOOL_S, shield=changes_the_world):
@@ -368,7 +370,7 @@ class CallActor:
             text = f"{order.name} failed ({type(crash).__name__})."
             result = ToolResult(order.tool_call_id, order.name, text, ok=False)
         if result is None:
-            result = ToolResult(order.tool_call_id, order.name, "The call is over.", ok=False)
+            result = ToolResult(order.tool_call_id, order.name, OVER, ok=False)
         now = trio.current_time()
         if changes_the_world:
             await self._make_durable(result)
@@ -384,14 +386,14 @@ class CallActor:
         done = {"tool_call_id": result.tool_call_id, "name": result.name, "ok": result.ok}
         try:
             with trio.CancelScope(shield=True):  # the journal's own patience is the deadline
-                await self.services.journal.commit(self._record(Kind.NOTE, "ToolDone", trio.current_time(), done))
+                await self.journal.commit("ToolDone", trio.current_time(), done)
         except CallscopeError as trouble:
             self._log.error("tool result is not durable", tool=result.name, why=str(trouble))
 
     def _answer(self, tool_call_id: str, run: ToolRun, result: ToolResult) -> None:
         """Settle a run: the result is in the journal before anybody is told."""
         run.result = result
-        self._try_note(
+        self.journal.try_note(
             "ToolResult",
             {"tool_call_id": tool_call_id, "name": result.name, "ok": result.ok, "text": result.text},
         )
@@ -400,7 +402,7 @@ class CallActor:
     def _drop_tool(self, fact: e.ToolRequested) -> None:
         run = self._runs.get(fact.tool_call_id)
         if run is not None and run.result is None:
-            gone = ToolResult(fact.tool_call_id, fact.name, "The call is over.", ok=False)
+            gone = ToolResult(fact.tool_call_id, fact.name, OVER, ok=False)
             self._answer(fact.tool_call_id, run, gone)
 
     async def _rescue(self) -> None:
@@ -413,37 +415,19 @@ class CallActor:
             self._log.warning("rescue failed", why=str(trouble))
             self.note("RescueFailed", {"why": str(trouble)})
 
-    # --- journal ---------------------------------------------------------------------------------------------------
-
-    def _late(self, fact: e.Event) -> None:
-        """A fact after the end: it is kept, and revives nothing. Never raises: whoever told it lives on."""
-        try:
-            self._keep(Kind.EVENT, type(fact).__name__, fact.at, _facts(fact))
-        except Exception:
-            self._log.exception("late fact lost")
-
-    def _keep(self, kind: Kind, name: str, at: float, data: Mapping[str, Any]) -> None:
-        self.services.journal.append(self._record(kind, name, at, data))
-
-    def _try_note(self, name: str, data: Mapping[str, Any]) -> None:
-        """A note from where nothing may fail any more."""
-        try:
-            self.note(name, data)
-        except Exception:
-            self._log.exception("note lost", note=name)
-
-    def _record(self, kind: Kind, name: str, at: float, data: Mapping[str, Any]) -> Record:
-        record = Record(
+    def ended(self) -> EndedCall:
+        """What is to be remembered of this call, which is over."""
+        return EndedCall(
             call_id=self.call_id,
-            seq=self._seq,
-            at_ms=round((at - self.call.opened_at) * 1000, 1),
-            wall_s=round(at + self._wall_offset_s, 3),
-            kind=kind,
-            name=name,
-            data=dict(data),
+            call_sid=self.arrival.call_sid,
+            agent_call_id=self.agent_call.id if self.agent_call is not None else None,
+            journal=self.journal,
+            words=self.call.next_words,
+            number=self.call.next_number,
+            handed_over=self.handed_over,
+            reported=self._reported,
+            answers={asked: run.result for asked, run in self._runs.items() if run.result is not None},
         )
-        self._seq += 1
-        return record
 
 
 def _policy(services: Services) -> Policy:
@@ -452,12 +436,6 @@ def _policy(services: Services) -> Policy:
         return policy
     # Without a clip to bridge the wait with, the fallback words must themselves come within 2 s.
     return msgspec.structs.replace(policy, holding_after_s=0.0, agent_patience_s=policy.holding_after_s)
-
-
-def _facts(thing: e.Event | f.Effect) -> dict[str, Any]:
-    data: dict[str, Any] = msgspec.to_builtins(thing)
-    data.pop("at", None)
-    return data
 
 
 def _outcome(call: Call) -> str:

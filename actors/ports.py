@@ -19,6 +19,9 @@ class Wire(Protocol):
     is full the oldest *audio* is dropped and counted, never a control message.
     """
 
+    owner: str
+    """Whose wire it is, set by who uses it: the call's id. For statistics."""
+
     @property
     def is_open(self) -> bool: ...
 
@@ -148,7 +151,8 @@ class Plane(Protocol):
             ConnectionError: it could not be opened within the time; the text says why.
         """
 
-    def every_tick(self, callback: Callable[[float], None]) -> Callable[[], None]: ...
+    def every_tick(self, callback: Callable[[float], None], *, ticks: int = 1) -> Callable[[], None]:
+        """Call back about every `ticks` × 20 ms, until the returned function is called."""
 
 
 class Journal(Protocol):

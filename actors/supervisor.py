@@ -15,6 +15,7 @@ import trio
 
 from actors.bridge import Bridge
 from actors.call_actor import Arrival, CallActor, Services
+from actors.ended_call import EndedCall
 from engine import events as e
 from engine.errors import Refused
 from engine.phases import Phase
@@ -69,8 +70,8 @@ class Supervisor:
         self.draining = False
         self._new_id = new_id or (lambda: f"call-{secrets.token_hex(13)}")
         self._live: dict[str, CallActor] = {}  # by Twilio's CallSid
-        self._ended: OrderedDict[str, CallActor] = OrderedDict()
-        self._by_agent: dict[str, CallActor] = {}  # by Vapi's call id, live and ended
+        self._ended: OrderedDict[str, EndedCall] = OrderedDict()
+        self._by_agent: dict[str, CallActor | EndedCall] = {}  # by Vapi's call id
         self._tokens: dict[str, tuple[CallActor, float]] = {}
         self._empty = trio.Event()
         self._empty.set()
@@ -91,6 +92,11 @@ class Supervisor:
     def tasks(self) -> int:
         """How many tasks live for calls, all the way down: none when no call lives."""
         return 0 if self._nursery is None else _tasks_in(self._nursery)
+
+    @property
+    def remembered(self) -> int:
+        """Ended calls that late webhooks still find."""
+        return len(self._ended)
 
     # --- Twilio's doors --------------------------------------------------------------------------------------------
 
@@ -143,9 +149,10 @@ class Supervisor:
         if actor.handed_over:
             return NextStep()
         actor.handed_over = True
-        leaving = actor.call.phase in (Phase.TRANSFERRING, Phase.ENDED)
         words, number = fallback.words, fallback.number
-        if leaving:
+        if isinstance(actor, EndedCall):
+            words, number = actor.words, actor.number
+        elif actor.call.phase in (Phase.TRANSFERRING, Phase.ENDED):
             words, number = actor.call.next_words, actor.call.next_number
         actor.post(e.HandedOver(at=trio.current_time(), how="asked for the next TwiML"))
         return NextStep(words, number)
@@ -172,6 +179,9 @@ class Supervisor:
         if actor is None:
             self.statistics.unknown_webhooks += 1
             return [ToolResult(one.id, one.name, "This call is not known here.", ok=False) for one in asked]
+        if isinstance(actor, EndedCall):
+            await trio.lowlevel.checkpoint()
+            return actor.answer_tools(asked)
         return await actor.run_tools(asked, deadline_s=deadline_s)
 
     def report(self, agent_call_id: str, ended_reason: str) -> bool:
@@ -216,27 +226,32 @@ class Supervisor:
         finally:
             self._live.pop(actor.arrival.call_sid, None)
             self._tokens = {token: held for token, held in self._tokens.items() if held[0] is not actor}
-            self._ended[actor.arrival.call_sid] = actor
-            while len(self._ended) > MOST_ENDED:
-                _, forgotten = self._ended.popitem(last=False)
-                if forgotten.agent_call is not None:
-                    self._by_agent.pop(forgotten.agent_call.id, None)
+            self._remember(actor.ended())
             self.statistics.ended += 1
             if not self._live:
                 self._empty.set()
+
+    def _remember(self, ended: EndedCall) -> None:
+        self._ended[ended.call_sid] = ended
+        if ended.agent_call_id is not None:
+            self._by_agent[ended.agent_call_id] = ended
+        while len(self._ended) > MOST_ENDED:
+            _, forgotten = self._ended.popitem(last=False)
+            if forgotten.agent_call_id is not None:
+                self._by_agent.pop(forgotten.agent_call_id, None)
 
     def _new_token(self, actor: CallActor) -> str:
         token = secrets.token_urlsafe(16)
         self._tokens[token] = (actor, trio.current_time() + TOKEN_LIFE_S)
         return token
 
-    def _find(self, call_sid: str) -> CallActor | None:
+    def _find(self, call_sid: str) -> CallActor | EndedCall | None:
         return self._live.get(call_sid) or self._ended.get(call_sid)
 
     def _index(self, actor: CallActor, agent_call_id: str) -> None:
         self._by_agent[agent_call_id] = actor
 
-    def _by_agent_call(self, agent_call_id: str) -> CallActor | None:
+    def _by_agent_call(self, agent_call_id: str) -> CallActor | EndedCall | None:
         return self._by_agent.get(agent_call_id)
 
 

@@ -15,10 +15,11 @@ from engine.wire import twilio
 
 START_PATIENCE_S = 5.0
 SILENT_S = 2.0  # Twilio sends 50 frames a second, also of silence: nothing for so long is a dead line
+WATCH_TICKS = 5  # 100 ms: the deadlines above are long
 MOST_ODDITIES = 500  # then it is no Twilio
 
 Claim = Callable[[twilio.Start], Bridge]
-EveryTick = Callable[[Callable[[float], None]], Callable[[], None]]
+EveryTick = Callable[..., Callable[[], None]]
 
 
 class TwilioLeg:
@@ -40,7 +41,7 @@ class TwilioLeg:
     def on_open(self, wire: Wire) -> None:
         self._wire = wire
         self._came_at = self._clock()
-        self._untick = self._every_tick(self.tick)
+        self._untick = self._every_tick(self.tick, ticks=WATCH_TICKS)
 
     def on_text(self, payload: bytes) -> None:
         try:
@@ -49,18 +50,13 @@ class TwilioLeg:
             self._odd(bad.why)
             return
         bridge = self._bridge
+        if type(message) is twilio.Media:
+            if bridge is None:
+                self._odd("media before start")
+                return
+            self._came_at = bridge.caller_audio(message.payload)
+            return
         match message:
-            case twilio.Media():
-                if bridge is None:
-                    self._odd("media before start")
-                    return
-                try:
-                    mulaw = message.audio()
-                except BadMessage as bad:
-                    self._odd(bad.why)
-                    return
-                self._came_at = self._clock()
-                bridge.caller_audio(mulaw)
             case twilio.Mark() if bridge is not None:
                 bridge.mark_returned(message.name)
             case twilio.Dtmf() if bridge is not None:

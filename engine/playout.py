@@ -9,9 +9,10 @@ so a mark that comes late is known for what it is.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.audio import BYTES_PER_MS, FRAME_BYTES, duration_ms, padded
+from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, duration_ms, padded
 from engine.voice import is_silent
 
 
@@ -41,6 +42,7 @@ class Done:
 
 
 Move = Audio | Mark | Started | Done
+BYTES_PER_S = SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,25 @@ class Playout:
         """Whether anything is being heard or waits to be."""
         return self._running or bool(self._waiting)
 
+    def passes(self, mulaw: bytes, now: float) -> bool:
+        """Whether this audio, whole frames in the middle of an utterance, just goes on to Twilio; it is counted then.
+
+        What `push` would come to as well, without the moves: 45 of 50 frames a second take this way.
+        """
+        size = len(mulaw)
+        if (
+            self._waiting
+            or self._closed
+            or not self._running
+            or size % FRAME_BYTES
+            or self._sent_bytes + size - self._marked_bytes >= self._mark_every_bytes
+        ):
+            return False
+        self._sent_bytes += size
+        self._pushed_at = now
+        self._empty_at = (self._empty_at if self._empty_at > now else now) + size / BYTES_PER_S
+        return True
+
     def push(self, mulaw: bytes, now: float) -> list[Move]:
         """Audio from the agent."""
         if not self.busy or (self._closed and not self._waiting):
@@ -112,10 +133,13 @@ class Playout:
         self._closed = True
         return self._send(now)
 
-    def tick(self, now: float) -> list[Move]:
+    def tick(self, now: float) -> Sequence[Move]:
         """Time passes: about every 20 ms."""
-        if not self.busy:
-            return []
+        waiting = self._waiting
+        if not self._running and not waiting:
+            return ()
+        if not waiting and not self._closed and now - self._pushed_at < self._prebuffer_s:
+            return ()  # in the middle of an utterance, and sound came just now
         moves = self._send(now)
         if not self._running:
             return moves

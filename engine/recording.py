@@ -129,3 +129,50 @@ class HeardModel:
         self._heard_bytes[epoch] = self._heard_bytes.get(epoch, 0) + n_bytes
         if len(self._heard_bytes) > self.REMEMBERED_EPOCHS:
             self._heard_bytes.popitem(last=False)
+
+
+class Ears:
+    """What was said and what was played, noted in a few steps and worked out later, many frames in one go.
+
+    The order of both is kept by the count of the caller's bytes, so `settle` gives what `HeardModel` would have given
+    at each frame. Args: heard: the model that is advanced.
+    """
+
+    def __init__(self, heard: HeardModel) -> None:
+        self._heard = heard
+        self._said: list[bytes] = []
+        self._played: list[tuple[int, bytes | None, int]] = []  # None: cleared
+        self.unsettled = 0
+        """Bytes of the caller since the last `settle`."""
+
+    def said(self, mulaw: bytes) -> None:
+        """The caller's audio came in."""
+        self._said.append(mulaw)
+        self.unsettled += len(mulaw)
+
+    def played(self, mulaw: bytes, epoch: int) -> None:
+        """The carrier got this audio of that utterance."""
+        self._played.append((self.unsettled, mulaw, epoch))
+
+    def cleared(self) -> None:
+        """The carrier was told to forget what it had not played."""
+        self._played.append((self.unsettled, None, 0))
+
+    def settle(self) -> tuple[bytes, bytes]:
+        """The caller's audio since the last time, and what they heard meanwhile: as many bytes."""
+        model, caller = self._heard, b"".join(self._said)
+        heard: list[bytes] = []
+        done = 0
+        for position, mulaw, epoch in self._played:
+            if position > done:
+                heard.append(model.advance(position - done))
+                done = position
+            if mulaw is None:
+                model.clear()
+            else:
+                model.play(mulaw, epoch)
+        heard.append(model.advance(len(caller) - done))
+        self._said.clear()
+        self._played.clear()
+        self.unsettled = 0
+        return caller, b"".join(heard)

@@ -27,7 +27,7 @@ from web.agents import LoadedAgent
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
 from web.clips import holding_clip
-from web.health import add_health, add_numbers
+from web.health import Histogram, Meters, add_health, add_numbers
 from web.settings import Settings
 from web.siblings import Place, Siblings, open_siblings
 from web.twilio_hooks import add_refusals, add_twilio_hooks
@@ -39,6 +39,10 @@ MOST_BODY_BYTES = 8 * 1024 * 1024  # an end-of-call report carries the whole con
 # A kept connection is given up before any server would: a request that meets its closing looks like a lost one.
 CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=2.0)
 _MEDIA_PATH = re.compile(r"/media(?:/w([0-9]{1,3}))?/?")
+MEDIA_COUNTERS = (
+    "opened", "refused", "frames_in", "frames_out", "bytes_in", "bytes_out", "audio_ms_dropped", "protocol_errors",
+    "listener_errors", "vanished", "stalled", "tls_dials", "tls_resumed", "late_ticks",
+)  # fmt: skip
 ASGI_DRAIN_S = 2.0  # under a server of others we have but its own grace
 
 
@@ -63,11 +67,17 @@ class Runtime:
         return "" if self.assistant.id else self.assistant.why_not
 
     def gauges(self) -> dict[str, float]:
+        media = self.plane.statistics()
         return {
             "calls_live": len(self.supervisor.live),
             "call_tasks": self.supervisor.tasks,
-            "media_sockets": self.plane.statistics().sockets_now,
+            "calls_remembered": self.supervisor.remembered,
+            "media_sockets": media.sockets_now,
+            "media_handshakes": media.handshakes_now,
+            "media_queued_ms": media.queued_ms_now,
+            "media_queued_ms_most": media.queued_ms_most,
             "journal_records_waiting": self.journal.statistics().waiting,
+            "tasks": trio.lowlevel.current_statistics().tasks_living,
         }
 
     def counters(self) -> dict[str, float]:
@@ -75,7 +85,12 @@ class Runtime:
         if self.siblings is not None:
             told = {**asdict(self.siblings.statistics), **asdict(self.siblings.passing.statistics)}
             counts |= {f"siblings_{name}": float(value) for name, value in told.items()}
+        media = self.plane.statistics()
+        counts |= {f"media_{name}": float(getattr(media, name)) for name in MEDIA_COUNTERS}
         return {**counts, "journal_records_lost": float(self.journal.statistics().lost)}
+
+    def histograms(self) -> dict[str, Histogram]:
+        return {"loop_lag_seconds": {"buckets": self.plane.lag.buckets(), "sum": self.plane.lag.sum_s}}
 
 
 @asynccontextmanager
@@ -206,16 +221,11 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False) 
         for_siblings=for_siblings,
     )
     add_vapi_hooks(app, runtime.vapi_door, for_siblings=for_siblings)
+    meters = Meters(runtime.gauges, runtime.counters, runtime.histograms)
     if for_siblings:
-        add_numbers(app, gauges=runtime.gauges, counters=runtime.counters)
-        return
-    add_health(
-        app,
-        not_ready=runtime.not_ready,
-        gauges=runtime.gauges,
-        counters=runtime.counters,
-        siblings=runtime.siblings,
-    )
+        add_numbers(app, meters)
+    else:
+        add_health(app, not_ready=runtime.not_ready, meters=meters, siblings=runtime.siblings)
 
 
 def _doorkeeper(

@@ -27,7 +27,7 @@ class AsgiWire:
     """A `Wire` whose messages wait here for the writer task. Audio over the limit drops its oldest."""
 
     def __init__(self) -> None:
-        self.is_open = True
+        self.is_open, self.owner = True, ""
         self.closing: tuple[int, str] | None = None
         self.dropped_ms = 0
         self._waiting: deque[tuple[str | bytes, int]] = deque()

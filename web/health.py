@@ -6,10 +6,11 @@ With several workers whoever is asked for `/metrics` collects the numbers of all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from quart import Response
 from quart_trio import QuartTrio
@@ -17,54 +18,69 @@ from quart_trio import QuartTrio
 from web.siblings import Siblings
 
 Numbers = Callable[[], dict[str, float]]
+Histogram = dict[str, Any]  # buckets: [upper bound, count so far]; sum
+Histograms = Callable[[], dict[str, Histogram]]
 
 
-class _Numbers(Collector):
-    """Reads the parts' own statistics when it is asked; they count anyway, so nothing is counted twice."""
+@dataclass(frozen=True)
+class Meters:
+    """The parts' own statistics, read when somebody asks; they count anyway, so nothing is counted twice."""
 
-    def __init__(self, gauges: Numbers, counters: Numbers) -> None:
-        self._gauges, self._counters = gauges, counters
+    gauges: Numbers
+    counters: Numbers
+    histograms: Histograms
 
-    def collect(self) -> Iterator[Metric]:
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"callscope_{name}", name.replace("_", " "), value=value)
-        for name, value in self._counters().items():
-            yield CounterMetricFamily(f"callscope_{name}", name.replace("_", " "), value=value)
+    def told(self) -> dict[str, dict[str, Any]]:
+        """All numbers as JSON-able data."""
+        return {"gauges": self.gauges(), "counters": self.counters(), "histograms": self.histograms()}
 
 
-class _NumbersOfAll(Collector):
-    """What each worker told of itself, as one scrape."""
+class _Scrape(Collector):
+    """What each worker told of itself, as one scrape; a process that serves alone has no `worker` label."""
 
-    def __init__(self, told: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, told: Mapping[str, Mapping[str, Any]]) -> None:
         self._told = told
+        self._labels = [] if set(told) == {""} else ["worker"]
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("callscope_workers_answering", "workers whose numbers are here", value=len(self._told))
-        yield from self._families("gauges", GaugeMetricFamily)
-        yield from self._families("counters", CounterMetricFamily)
+        if self._labels:
+            yield GaugeMetricFamily(
+                "callscope_workers_answering", "workers whose numbers are here", value=len(self._told)
+            )
+        for name, values in self._all("gauges"):
+            gauge = GaugeMetricFamily(f"callscope_{name}", name.replace("_", " "), labels=self._labels)
+            for labels, value in values:
+                gauge.add_metric(labels, value)
+            yield gauge
+        for name, values in self._all("counters"):
+            counter = CounterMetricFamily(f"callscope_{name}", name.replace("_", " "), labels=self._labels)
+            for labels, value in values:
+                counter.add_metric(labels, value)
+            yield counter
+        for name, values in self._all("histograms"):
+            histogram = HistogramMetricFamily(f"callscope_{name}", name.replace("_", " "), labels=self._labels)
+            for labels, value in values:
+                buckets = [(str(bound), float(count)) for bound, count in value["buckets"]]
+                histogram.add_metric(labels, buckets, value["sum"])
+            yield histogram
 
-    def _families(
-        self, kind: str, family: type[GaugeMetricFamily] | type[CounterMetricFamily]
-    ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        for name in sorted({name for numbers in self._told.values() for name in numbers[kind]}):
-            metric = family(f"callscope_{name}", name.replace("_", " "), labels=["worker"])
-            for worker, numbers in sorted(self._told.items()):
-                if name in numbers[kind]:
-                    metric.add_metric([str(worker)], numbers[kind][name])
-            yield metric
+    def _all(self, kind: str) -> Iterator[tuple[str, list[tuple[list[str], Any]]]]:
+        """Each name with every worker's value."""
+        for name in sorted({name for numbers in self._told.values() for name in numbers.get(kind, {})}):
+            yield (
+                name,
+                [
+                    ([worker] if self._labels else [], numbers[kind][name])
+                    for worker, numbers in sorted(self._told.items())
+                    if name in numbers.get(kind, {})
+                ],
+            )
 
 
 def add_health(
-    app: QuartTrio,
-    *,
-    not_ready: Callable[[], str],
-    gauges: Numbers,
-    counters: Numbers,
-    siblings: Siblings | None = None,
+    app: QuartTrio, *, not_ready: Callable[[], str], meters: Meters, siblings: Siblings | None = None
 ) -> None:
     """The three routes. `not_ready` says why no calls should come, or nothing."""
-    own = CollectorRegistry(auto_describe=False)
-    own.register(_Numbers(gauges, counters))
 
     @app.get("/health")
     async def health() -> Response:
@@ -77,18 +93,19 @@ def add_health(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        registry = own
+        told: dict[str, Mapping[str, Any]] = {"": meters.told()}
         if siblings is not None:
-            told = await siblings.numbers()
-            mine = {"gauges": gauges(), "counters": counters()}
-            registry = CollectorRegistry(auto_describe=False)
-            registry.register(_NumbersOfAll({**told, siblings.place.worker: mine}))
+            others = await siblings.numbers()
+            told = {str(worker): numbers for worker, numbers in others.items()}
+            told[str(siblings.place.worker)] = meters.told()
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Scrape(told))
         return Response(generate_latest(registry), 200, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def add_numbers(app: QuartTrio, *, gauges: Numbers, counters: Numbers) -> None:
+def add_numbers(app: QuartTrio, meters: Meters) -> None:
     """The route that siblings ask for `/metrics`; it is on their socket only."""
 
     @app.get("/internal/numbers")
-    async def numbers() -> dict[str, dict[str, float]]:
-        return {"gauges": gauges(), "counters": counters()}
+    async def numbers() -> dict[str, dict[str, Any]]:
+        return meters.told()

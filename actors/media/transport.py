@@ -11,7 +11,7 @@ from typing import Protocol
 
 from actors.media.statistics import PlaneStatistics
 
-__all__ = ["PlainTransport", "TlsSessions", "TlsTransport", "Transport", "prepare"]
+__all__ = ["Fetched", "PlainTransport", "TlsSessions", "TlsTransport", "Transport", "prepare"]
 
 READ_BYTES = 65_536
 """At most so much is read from one socket before the others have their turn."""
@@ -41,8 +41,11 @@ def prepare(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, amount)
 
 
+Fetched = bytes | OSError | None
+
+
 class Transport(Protocol):
-    """Errors of the connection come out of every method as `OSError` (TLS's are a kind of it)."""
+    """Errors of the connection come out of every method but `fetch` as `OSError` (TLS's are a kind of it)."""
 
     @property
     def ready(self) -> bool:
@@ -54,10 +57,10 @@ class Transport(Protocol):
 
     @property
     def at_end(self) -> bool:
-        """The stream has ended, though the last `receive` still gave bytes."""
+        """The stream has ended, though the last `fetch` still gave bytes."""
 
-    def receive(self) -> bytes | None:
-        """What has come; empty at the end of the stream, None when there is nothing just now."""
+    def fetch(self) -> Fetched:
+        """What has come; empty at the end of the stream, None when there is nothing just now. Raises nothing."""
 
     def send(self, data: bytes) -> int:
         """Take some of `data`; how many bytes were taken. Call with nothing to push on what is owed."""
@@ -81,11 +84,13 @@ class PlainTransport:
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._receive, self._send = sock, sock.recv, sock.send
 
-    def receive(self) -> bytes | None:
+    def fetch(self) -> Fetched:
         try:
             return self._receive(READ_BYTES)
         except BlockingIOError:
             return None
+        except OSError as error:
+            return error
 
     def send(self, data: bytes) -> int:
         if not data:
@@ -176,7 +181,13 @@ class TlsTransport:
     def owes(self) -> bool:
         return bool(self._cipher)
 
-    def receive(self) -> bytes | None:
+    def fetch(self) -> Fetched:
+        try:
+            return self._receive()
+        except OSError as error:
+            return error
+
+    def _receive(self) -> bytes | None:
         try:
             cipher = self._sock.recv(READ_BYTES)
         except BlockingIOError:

@@ -22,12 +22,12 @@ import trio
 from websockets.frames import EXTERNAL_CLOSE_CODES, CloseCode
 
 from actors.media.failures import log_failure
-from actors.media.frames import BINARY, TEXT, MaskPool
+from actors.media.frames import BINARY, FIN, TEXT, MaskPool
 from actors.media.handshake import Answering, Asking, DialFailed, HandshakeRefused
 from actors.media.outbox import Outbox
 from actors.media.session import Message, Session, drain
 from actors.media.statistics import PlaneStatistics
-from actors.media.transport import Transport
+from actors.media.transport import Fetched, PlainTransport, Transport
 from actors.ports import WireListener
 
 __all__ = ["SWEEP_S", "Host", "Limits", "MediaWire"]
@@ -86,13 +86,14 @@ class Stage(enum.Enum):
 
 
 OPEN = Stage.OPEN
+TEXT_FRAME = FIN | TEXT
 
 
 class MediaWire:
     """Implements `actors.ports.Wire`. Made by the plane only; every method belongs to Trio's thread."""
 
     def __init__(self, host: Host, fd: int, transport: Transport, handshake: Answering | Asking, peer: str) -> None:
-        self.fd, self.peer = fd, peer
+        self.fd, self.peer, self.owner = fd, peer, ""
         self.is_flush_due = False
         self.shaken = trio.Event()
         """The opening handshake is over: well, or with `failure`."""
@@ -101,6 +102,11 @@ class MediaWire:
         self._limits, self._counts = host.limits, host.counts
         self._handshake = handshake
         self._is_dialled = isinstance(handshake, Asking)
+        self._is_plain = isinstance(transport, PlainTransport)
+        self.fetch = transport.fetch
+        """Read the socket once, without a word to anybody; then `take`."""
+        self.waits_inside = False
+        """Whole frames wait in the session because its turn was over: `read` before anything is fetched."""
         self._session: Session | None = None
         self._listener: WireListener | None = None
         self._outbox = Outbox(self._limits.audio_queue_ms)
@@ -122,6 +128,10 @@ class MediaWire:
     @property
     def is_open(self) -> bool:
         return self._open
+
+    @property
+    def queued_ms(self) -> int:
+        return self._outbox.audio_ms
 
     def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
         session = self._session
@@ -155,30 +165,58 @@ class MediaWire:
     # ---- called by the plane
 
     def read(self) -> None:
-        """Something can be read, or waits inside."""
+        """What waits inside, or else in the socket."""
+        if self.waits_inside:
+            self._take(b"")
+            self._after_reading()
+        else:
+            self.take(self.fetch())
+
+    def take(self, fetched: Fetched) -> None:
+        """What `fetch` gave. Nearly always one whole frame of an open wire, so that comes first and in few steps."""
+        session = self._session
+        if session is None or self._stage is not OPEN or type(fetched) is not bytes:
+            self._take_with_care(fetched)
+            return
+        payload = session.one(fetched)
+        if payload is None:
+            self._take_with_care(fetched)
+            return
+        listener, counts = self._listener, self._counts
+        counts.bytes_in += len(fetched)
+        counts.frames_in += 1
+        assert listener is not None
+        try:
+            if fetched[0] == TEXT_FRAME:
+                listener.on_text(payload)
+            else:
+                listener.on_binary(payload)
+        except Exception as error:
+            self._listener_failed(error)
+        if self._broken or not self._is_plain:
+            self._after_reading()
+
+    def _take_with_care(self, fetched: Fetched) -> None:
         if self._stage is Stage.GONE:
             return
-        session, data = self._session, b""
-        if session is None or not session.backlog:
-            try:
-                received = self._transport.receive()
-            except OSError as error:
-                self._lost(f"{type(error).__name__}")
-                return
-            if received is None and self._broken:
-                self._lost(self._broken)
-                return
-            if received is None:
-                self._host.flush_later(self)  # TLS moved on: what waited for its handshake may go now
-                return
-            data = received
-            if not data:
-                self._lost("the peer closed the connection")
-                return
-            self._counts.bytes_in += len(data)
-        self._take(data)
+        if fetched is None and not self._broken:
+            self._host.flush_later(self)  # TLS moved on: what waited for its handshake may go now
+        elif fetched is None:
+            self._lost(self._broken)
+        elif isinstance(fetched, OSError):
+            self._lost(type(fetched).__name__)
+        elif not fetched:
+            self._lost("the peer closed the connection")
+        else:
+            self._counts.bytes_in += len(fetched)
+            self._take(fetched)
+            self._after_reading()
+
+    def _after_reading(self) -> None:
         if self._broken:
             self._host.read_again(self)
+        if self._is_plain:
+            return
         if self._transport.owes:
             self._host.flush_later(self)
         if self._transport.at_end and not (self._session is not None and self._session.backlog):
@@ -187,16 +225,19 @@ class MediaWire:
     def flush(self) -> None:
         """Write what waits, as far as the socket takes it."""
         self.is_flush_due = False
-        if self._stage is Stage.GONE or self._broken:
-            self._outbox.clear()
-            return
         outbox, transport, progress = self._outbox, self._transport, 0
+        if self._stage is Stage.GONE or self._broken:
+            outbox.clear()
+            return
         try:
             while outbox:
                 chunk = outbox.next_bytes(WRITE_BYTES)
                 taken = transport.send(chunk)
-                outbox.written(taken)
                 progress += taken
+                if taken == outbox.size:
+                    outbox.clear()
+                    break
+                outbox.written(taken)
                 if taken < len(chunk):
                     break
             if transport.owes:
@@ -256,7 +297,8 @@ class MediaWire:
             self._deliver(messages)
         if session.touched:
             self._after_library(session)
-        if session.backlog:
+        self.waits_inside = session.backlog
+        if self.waits_inside:
             self._host.read_again(self)
 
     def _deliver(self, messages: list[Message]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,11 +17,11 @@ def speech(ms: int) -> bytes:
     return LOUD * (ms * 8)
 
 
-def sent_ms(moves: list[Move]) -> float:
+def sent_ms(moves: Sequence[Move]) -> float:
     return sum(len(move.mulaw) / 8 for move in moves if isinstance(move, Audio))
 
 
-def marks(moves: list[Move]) -> list[str]:
+def marks(moves: Sequence[Move]) -> list[str]:
     return [move.name for move in moves if isinstance(move, Mark)]
 
 
@@ -45,7 +47,7 @@ def test_a_short_first_clump_does_not_wait_for_more() -> None:
     """A single word is heard after the prebuffer's time, not when the next word comes."""
     playout = Playout(prebuffer_ms=60)
     assert playout.push(speech(40), now=1.0) == []
-    assert playout.tick(now=1.04) == []
+    assert not playout.tick(now=1.04)
     assert playout.tick(now=1.06)[:2] == [Started(1), Audio(speech(40))]
 
 
@@ -93,7 +95,7 @@ def test_the_next_sentence_begins_before_the_last_mark_is_back() -> None:
 def test_an_utterance_that_nobody_ends_ends_by_itself() -> None:
     """Vapi did not say that it stopped: after a second without sound, it did."""
     playout = Playout()
-    names = marks(playout.push(speech(100), now=1.0) + playout.tick(now=1.1))
+    names = marks([*playout.push(speech(100), now=1.0), *playout.tick(now=1.1)])
     assert playout.mark_returned(names[-1], now=1.12) == []
     assert playout.tick(now=1.9) == []
     assert playout.tick(now=2.05) == [Done(1, 100)]
@@ -132,3 +134,43 @@ def test_nothing_is_lost_or_reordered(sizes: list[int]) -> None:
     assert len(sent) % FRAME_BYTES == 0
     assert bytes(sent[:number]) == bytes(value % 120 for value in range(number))
     assert not sent[number:].strip(b"\xff")
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["clump", "frame", "tick", "finish", "mark", "clear"]), st.integers(1, 900)), max_size=80
+)
+
+
+@given(STEPS)
+def test_the_short_way_is_the_same_way(steps: list[tuple[str, int]]) -> None:
+    """Audio that `passes` leaves just as `push` would have sent it, and is counted the same."""
+    short, long = Playout(), Playout()
+    now = 1.0
+    for step, amount in steps:
+        now += amount / 10_000
+        sound = LOUD * (160 if step == "frame" else amount)
+        if step in ("clump", "frame"):
+            given_short: list[Move] = [Audio(sound)] if short.passes(sound, now) else short.push(sound, now)
+            assert given_short == long.push(sound, now)
+        elif step == "tick":
+            assert list(short.tick(now)) == list(long.tick(now))
+        elif step == "finish":
+            assert short.finish(now) == long.finish(now)
+        elif step == "mark":
+            names = [name for name, _ in long._outstanding] or ["u-9.9"]
+            assert short.mark_returned(names[0], now) == long.mark_returned(names[0], now)
+        else:
+            assert short.clear(now) == long.clear(now)
+        assert short.heard_ms(now) == long.heard_ms(now)
+        assert vars(short) == vars(long)
+
+
+def test_only_the_middle_of_an_utterance_passes() -> None:
+    playout = Playout(prebuffer_ms=60, mark_every_ms=200)
+    assert not playout.passes(speech(20), 1.0), "nothing runs yet"
+    playout.push(speech(60), 1.0)
+    assert playout.passes(speech(20), 1.02) and playout.passes(speech(100), 1.04)
+    assert not playout.passes(speech(20), 1.06), "a mark is due"
+    assert not playout.passes(speech(5), 1.06), "no whole frame"
+    playout.finish(1.1)
+    assert not playout.passes(speech(20), 1.12), "it is complete: this is the next one"

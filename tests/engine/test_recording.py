@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import wave
 from collections import deque
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.audio import FRAME_BYTES, SILENCE_BYTE, SILENCE_FRAME, stereo_pcm16
-from engine.recording import HeardModel, byte_offset, file_name, wav_header
+from engine.recording import Ears, HeardModel, byte_offset, file_name, wav_header
 
 CALL_ID = "call-01J8Z6Q4K3V5W7X9Y2A4B6C8D0"
 SPEECH = bytes(range(1, 161))
@@ -144,3 +145,32 @@ def test_any_text_gives_a_plain_name_or_none(text: str) -> None:
     assert name == text + ".wav"
     assert name.isascii()
     assert not set(name) & set("/\\\0%")
+
+
+@given(st.lists(st.sampled_from(["said", "played", "cleared", "settle"]), max_size=60), st.integers(0, 2**31))
+def test_settling_later_changes_nothing(steps: list[str], seed: int) -> None:
+    """Whenever it is worked out, the caller heard the same: frame by frame, or a second's worth in one go."""
+    chance = random.Random(seed)
+    at_once, later = HeardModel(most_ms=400), HeardModel(most_ms=400)
+    ears = Ears(later)
+    said, heard, settled_said, settled_heard = b"", b"", b"", b""
+    for number, step in enumerate([*steps, "settle"]):
+        sound = bytes([number + 1]) * chance.choice([1, 80, 160, 320])
+        if step == "said":
+            ears.said(sound)
+            said += sound
+            heard += at_once.advance(len(sound))
+        elif step == "played":
+            ears.played(sound, number)
+            at_once.play(sound, number)
+        elif step == "cleared":
+            ears.cleared()
+            at_once.clear()
+        else:
+            caller, ear = ears.settle()
+            settled_said, settled_heard = settled_said + caller, settled_heard + ear
+            assert ears.unsettled == 0
+    assert (settled_said, settled_heard) == (said, heard)
+    assert (later.position, later.unplayed_ms, later.dropped_ms) == (
+        at_once.position, at_once.unplayed_ms, at_once.dropped_ms,
+    )  # fmt: skip

@@ -18,6 +18,7 @@ class FakeWire:
     def __init__(self) -> None:
         self.sent: list[tuple[float, str | bytes]] = []
         self.is_open = True
+        self.owner = ""
         self.closed: tuple[int, str] | None = None
         self.listener: WireListener | None = None
 
@@ -66,15 +67,17 @@ class FakePlane:
 
     def __init__(self, answer: Callable[[str], Exception | None] = lambda url: None) -> None:
         self._answer = answer
-        self._callbacks: dict[int, Callable[[float], None]] = {}
-        self._number = 0
+        self._callbacks: dict[int, tuple[int, Callable[[float], None]]] = {}
+        self._number = self._ticks = 0
         self.dialled: list[tuple[str, FakeWire]] = []
 
     async def run(self) -> None:
         while True:
             await trio.sleep(FRAME_MS / 1000)
-            for callback in list(self._callbacks.values()):
-                callback(trio.current_time())
+            self._ticks += 1
+            for ticks, callback in list(self._callbacks.values()):
+                if self._ticks % ticks == 0:
+                    callback(trio.current_time())
 
     async def dial(
         self, url: str, listener: WireListener, *, headers: Mapping[str, str] = {}, timeout_s: float = 5.0
@@ -89,10 +92,10 @@ class FakePlane:
         listener.on_open(wire)
         return wire
 
-    def every_tick(self, callback: Callable[[float], None]) -> Callable[[], None]:
+    def every_tick(self, callback: Callable[[float], None], *, ticks: int = 1) -> Callable[[], None]:
         self._number += 1
         number = self._number
-        self._callbacks[number] = callback
+        self._callbacks[number] = (ticks, callback)
         return lambda: self._callbacks.pop(number, None) and None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from base64 import b64encode
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_the_samples_are_read() -> None:
     assert start.custom_parameters == {"call_token": "3f6c1b0e9d", "direction": "inbound"}
     for name in ("media-media.json", "media-media-speech.json"):
         media = twilio.read_media(sample(name))
-        assert isinstance(media, twilio.Media) and len(media.audio()) == 160
+        assert isinstance(media, twilio.Media) and len(media.payload) == 160 and "payload=<160 bytes>" in repr(media)
     assert twilio.read_media(sample("media-mark.json")) == twilio.Mark("u-3.7")
     assert twilio.read_media(sample("media-dtmf.json")) == twilio.Dtmf("1")
     assert isinstance(twilio.read_media(sample("media-stop.json")), twilio.Stop)
@@ -74,12 +75,8 @@ EVENTS = st.sampled_from(["media", "start", "mark", "dtmf", "stop", "connected",
 @given(st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON, max_size=4), max_size=6), EVENTS)
 def test_no_json_raises_anything_else(message: dict[str, object], event: str) -> None:
     """The right keys with the wrong things in them."""
-    try:
-        read = twilio.read_media(json.dumps({**message, "event": event}).encode())
-        if isinstance(read, twilio.Media):
-            read.audio()
-    except BadMessage:
-        pass
+    with suppress(BadMessage):
+        twilio.read_media(json.dumps({**message, "event": event}).encode())
 
 
 def test_size_and_base64() -> None:
@@ -87,10 +84,8 @@ def test_size_and_base64() -> None:
     with pytest.raises(BadMessage, match="over"):
         twilio.read_media(b'{"event": "x", "y": "' + b"a" * 70_000 + b'"}')
     for payload in ("%%%", "a", "AA=A", "====", "ÄÖ"):
-        media = twilio.read_media(json.dumps({"event": "media", "media": {"payload": payload}}).encode())
-        assert isinstance(media, twilio.Media)
-        with pytest.raises(BadMessage):
-            media.audio()
+        with pytest.raises(BadMessage, match=r"media\.payload"):
+            twilio.read_media(json.dumps({"event": "media", "media": {"payload": payload}}).encode())
 
 
 def test_forms() -> None:

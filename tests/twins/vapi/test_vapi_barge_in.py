@@ -28,6 +28,7 @@ class NotingWire:
     """A `Wire` that keeps what it is given, and when."""
 
     def __init__(self) -> None:
+        self.owner = ""
         self.texts: list[tuple[float, dict[str, Any]]] = []
         self.audio: list[tuple[float, bytes]] = []
         self.closed: int | None = None

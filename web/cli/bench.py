@@ -1,0 +1,71 @@
+"""`callscope bench`: how fast this is on this machine, against peers in the same run. See `web/bench/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+from cyclopts import App
+from rich.console import Console
+
+app = App(name="bench", help="Measure: frames, calls, webhooks; against peers in the same run.")
+console = Console(highlight=False)
+
+
+@app.command
+def media(
+    *, quick: bool = False, json: Path | None = None, only_ours: bool = False, workers: int | None = None
+) -> None:
+    """What a relayed frame costs and how many calls a core carries, over real sockets.
+
+    Parameters
+    ----------
+    quick
+        About two minutes instead of ten; no run with several workers.
+    json
+        Write all figures to this file.
+    only_ours
+        Leave the peers out.
+    workers
+        How many workers the last part runs with; 0 leaves it out.
+    """
+    from dataclasses import replace  # noqa: PLC0415 — the command line starts quickly
+
+    from web.bench.media import PEERS, MediaBench, Plan  # noqa: PLC0415
+    from web.bench.report import print_media, write_json  # noqa: PLC0415
+
+    plan = Plan.quick() if quick else Plan()
+    if workers is not None:
+        plan = replace(plan, workers=workers)
+    with console.status("starting…") as status:
+
+        def say(line: str) -> None:
+            status.update(line)
+            if not console.is_terminal:
+                console.print(line, style="dim")
+
+        result = trio.run(MediaBench(plan, peers=() if only_ours else PEERS, say=say).run)
+    print_media(result, console)
+    if json is not None:
+        write_json(result, json)
+
+
+@app.command
+def webhooks(*, quick: bool = False, json: Path | None = None) -> None:
+    """Vapi's signed webhooks: requests a second, CPU and latency, against Quart-Trio and Express on the same core.
+
+    Parameters
+    ----------
+    quick
+        Half a minute instead of two: one round, a second for each measurement.
+    json
+        Write all figures to this file.
+    """
+    from web.bench.report import write_json  # noqa: PLC0415
+    from web.bench.webhooks import Shape, compare, print_webhooks  # noqa: PLC0415
+
+    with console.status("starting…") as status:
+        result = trio.run(lambda: compare(Shape.quick() if quick else Shape(), say=status.update))
+    print_webhooks(result, console)
+    if json is not None:
+        write_json(result, json)
