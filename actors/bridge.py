@@ -24,6 +24,7 @@ EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
 # would be pulled apart by silence in the middle of a word.
 SILENT_GAP_S = 0.25
+NOTHING = Voice.NOTHING
 SETTLE_BYTES = 500 * BYTES_PER_MS  # so much of the recording is worked out in one go
 AGENT_SILENT_S = 5.0  # an open Vapi socket on which nothing ever came is no agent (reference/vapi.md §4.2)
 
@@ -42,6 +43,12 @@ class Bridge:
         post: takes facts; never blocks.
         note: takes what only a reader of the journal wants: a name and JSON-able data.
     """
+
+    __slots__ = (
+        "_agent", "_agent_came", "_agent_opened_at", "_agent_over", "_caller_at", "_clock", "_early", "_ears",
+        "_gate_open", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post", "_pre_roll",
+        "_tap", "_voice", "_writer", "call_id", "early_dropped_ms", "frames_in", "frames_out", "stale_ms",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -90,17 +97,17 @@ class Bridge:
         """What the caller says, as it came: 20 ms as a rule. Returns when that was."""
         now = self._caller_at = self._clock()
         self.frames_in += 1
-        if self._agent is not None:
-            self._agent.send_binary(mulaw, audio_ms=len(mulaw) // BYTES_PER_MS)
+        agent, ears = self._agent, self._ears
+        if agent is not None:
+            agent.send_binary(mulaw, FRAME_MS if len(mulaw) == FRAME_BYTES else len(mulaw) // BYTES_PER_MS)
         else:
             self._pre_roll.append(mulaw)
-        ears = self._ears
         ears.said(mulaw)
         if ears.unsettled >= SETTLE_BYTES:
             self.settle_recording()
         if len(mulaw) == FRAME_BYTES:
             change = self._voice.feed(mulaw)
-            if change is not Voice.NOTHING:
+            if change is not NOTHING:
                 self._voice_changed(change, now)
             return now
         for start in range(0, len(mulaw), FRAME_BYTES):
@@ -309,11 +316,11 @@ class Bridge:
     def _send_line(self, line: Wire, writer: twilio.MediaWriter, mulaw: bytes) -> None:
         """Whole frames to Twilio."""
         if len(mulaw) == FRAME_BYTES:
-            line.send_text(writer.media(mulaw), audio_ms=FRAME_MS)
+            line.send_text(writer.media(mulaw), FRAME_MS)
             self.frames_out += 1
         else:
             for start in range(0, len(mulaw), FRAME_BYTES):
-                line.send_text(writer.media(mulaw[start : start + FRAME_BYTES]), audio_ms=FRAME_MS)
+                line.send_text(writer.media(mulaw[start : start + FRAME_BYTES]), FRAME_MS)
                 self.frames_out += 1
         self._ears.played(mulaw, self._playout.utterance)
 

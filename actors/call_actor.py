@@ -102,7 +102,7 @@ class CallActor:
         self._recording: Recording = services.recorder.open(call_id)
         self.bridge = Bridge(
             call_id=call_id,
-            clock=trio.current_time,
+            clock=services.plane.clock,
             post=self.post,
             note=self.journal.try_note,
             turns=services.agent.turns,

@@ -25,13 +25,13 @@ class Wire(Protocol):
     @property
     def is_open(self) -> bool: ...
 
-    def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_text(self, payload: bytes, audio_ms: int = 0) -> None:
         """Send one text message (UTF-8 JSON bytes). `audio_ms` > 0 marks it as audio that may be dropped.
 
         Sending on a closed wire does nothing.
         """
 
-    def send_binary(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_binary(self, payload: bytes, audio_ms: int = 0) -> None:
         """Send one binary message; as `send_text`."""
 
     def drop_unsent_audio(self) -> int:
@@ -141,6 +141,9 @@ class Recorder(Protocol):
 
 class Plane(Protocol):
     """The media plane, as far as a call needs it."""
+
+    def clock(self) -> float:
+        """Trio's time, as exact as audio needs it: what is heard together is given the same time."""
 
     async def dial(
         self, url: str, listener: WireListener, *, headers: Mapping[str, str] = ..., timeout_s: float = ...

@@ -29,6 +29,8 @@ class TwilioLeg:
         claim: gives the bridge of the call that the `start` message names, or raises `Refused`.
     """
 
+    __slots__ = ("_bridge", "_came_at", "_claim", "_clock", "_every_tick", "_stopped", "_untick", "_wire", "oddities")
+
     def __init__(self, *, claim: Claim, clock: Callable[[], float], every_tick: EveryTick) -> None:
         self._claim, self._clock, self._every_tick = claim, clock, every_tick
         self._bridge: Bridge | None = None
@@ -44,19 +46,20 @@ class TwilioLeg:
         self._untick = self._every_tick(self.tick, ticks=WATCH_TICKS)
 
     def on_text(self, payload: bytes) -> None:
+        bridge = self._bridge
+        if bridge is not None:
+            mulaw = twilio.audio_of(payload)
+            if mulaw is not None:
+                self._came_at = bridge.caller_audio(mulaw)
+                return
         try:
             message = twilio.read_media(payload)
         except BadMessage as bad:
             self._odd(bad.why)
             return
-        bridge = self._bridge
-        if type(message) is twilio.Media:
-            if bridge is None:
-                self._odd("media before start")
-                return
-            self._came_at = bridge.caller_audio(message.payload)
-            return
         match message:
+            case twilio.Media():
+                self._odd("media before start")
             case twilio.Mark() if bridge is not None:
                 bridge.mark_returned(message.name)
             case twilio.Dtmf() if bridge is not None:

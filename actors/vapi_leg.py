@@ -13,6 +13,8 @@ from engine.wire import vapi
 class VapiLeg:
     """A `WireListener` for the socket that we dial at `websocketCallUrl`."""
 
+    __slots__ = ("_agent_call_id", "_bridge", "oddities")
+
     def __init__(self, bridge: Bridge, agent_call_id: str) -> None:
         self._bridge, self._agent_call_id = bridge, agent_call_id
         self.oddities: Counter[str] = Counter()

@@ -63,6 +63,12 @@ class Playout:
         most_ms: more than this never waits here; the oldest goes first and is counted in `dropped_ms`.
     """
 
+    __slots__ = (
+        "_closed", "_empty_at", "_first_at", "_heard_bytes", "_mark_every_bytes", "_marked_bytes", "_most_bytes",
+        "_outstanding", "_piece", "_prebuffer_bytes", "_prebuffer_s", "_pushed_at", "_running", "_sent_bytes",
+        "_waiting", "dropped_ms", "late_marks", "utterance",
+    )  # fmt: skip
+
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
     MARK_PATIENCE_S = 2.0  # a mark this much later than its audio will not come any more
 

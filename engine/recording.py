@@ -61,7 +61,7 @@ class HeardModel:
     REMEMBERED_EPOCHS = 64  # a call has one utterance every few seconds; nobody asks for one a minute old
 
     def __init__(self, *, most_ms: int = 120_000) -> None:
-        self._most_bytes = most_ms * BYTES_PER_MS
+        self.most_bytes = most_ms * BYTES_PER_MS
         self._pieces: deque[tuple[int, bytes]] = deque()
         self._offset = 0  # how much of the first piece is played already
         self._unplayed_bytes = 0
@@ -72,6 +72,10 @@ class HeardModel:
     @property
     def position_ms(self) -> float:
         return duration_ms(self.position)
+
+    @property
+    def unplayed_bytes(self) -> int:
+        return self._unplayed_bytes
 
     @property
     def unplayed_ms(self) -> float:
@@ -89,7 +93,7 @@ class HeardModel:
 
     def play(self, mulaw: bytes, epoch: int) -> None:
         """The carrier got this audio of that utterance."""
-        room = self._most_bytes - self._unplayed_bytes
+        room = self.most_bytes - self._unplayed_bytes
         if len(mulaw) > room:
             self._dropped_bytes += len(mulaw) - room
             mulaw = mulaw[:room]
@@ -138,6 +142,8 @@ class Ears:
     at each frame. Args: heard: the model that is advanced.
     """
 
+    __slots__ = ("_heard", "_played", "_said", "unsettled")
+
     def __init__(self, heard: HeardModel) -> None:
         self._heard = heard
         self._said: list[bytes] = []
@@ -161,8 +167,29 @@ class Ears:
     def settle(self) -> tuple[bytes, bytes]:
         """The caller's audio since the last time, and what they heard meanwhile: as many bytes."""
         model, caller = self._heard, b"".join(self._said)
+        if not self._settle_at_once():
+            return caller, self._settle_by_frames(len(caller))
+        heard = model.advance(len(caller))
+        self._forget()
+        return caller, heard
+
+    def _settle_at_once(self) -> bool:
+        """One utterance that never ran dry: all of it may be played first, and then heard. Whether it was so."""
+        model = self._heard
+        ahead = model.unplayed_bytes
+        for position, mulaw, _ in self._played:
+            if mulaw is None or ahead < position:
+                return False
+            ahead += len(mulaw)
+        if ahead > model.most_bytes or len({epoch for _, _, epoch in self._played}) > 1:
+            return False
+        if self._played:
+            model.play(b"".join(mulaw for _, mulaw, _ in self._played if mulaw is not None), self._played[0][2])
+        return True
+
+    def _settle_by_frames(self, caller_bytes: int) -> bytes:
+        model, done = self._heard, 0
         heard: list[bytes] = []
-        done = 0
         for position, mulaw, epoch in self._played:
             if position > done:
                 heard.append(model.advance(position - done))
@@ -171,8 +198,11 @@ class Ears:
                 model.clear()
             else:
                 model.play(mulaw, epoch)
-        heard.append(model.advance(len(caller) - done))
+        heard.append(model.advance(caller_bytes - done))
+        self._forget()
+        return b"".join(heard)
+
+    def _forget(self) -> None:
         self._said.clear()
         self._played.clear()
         self.unsettled = 0
-        return caller, b"".join(heard)

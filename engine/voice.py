@@ -18,11 +18,11 @@ _LOUDNESS = bytes(0x7F - (code & 0x7F) for code in range(256))
 
 def loudness_db(mulaw: bytes) -> float:
     """Mean loudness over the smallest that µ-law can tell, in decibels: 0 is digital silence, about 48 full scale."""
-    if len(mulaw) <= _MOST_AT_ONCE:
+    if 0 < len(mulaw) <= _MOST_AT_ONCE:
         # The lower half of Adler-32 is one more than the sum of the bytes, modulo a prime that so few cannot reach: the
         # quickest sum of bytes that the standard library has.
-        return ((adler32(mulaw.translate(_LOUDNESS)) & 0xFFFF) - 1) / len(mulaw) / CODES_PER_DB if mulaw else 0.0
-    return sum(mulaw.translate(_LOUDNESS)) / len(mulaw) / CODES_PER_DB
+        return ((adler32(mulaw.translate(_LOUDNESS)) & 0xFFFF) - 1) / len(mulaw) / CODES_PER_DB
+    return sum(mulaw.translate(_LOUDNESS)) / len(mulaw) / CODES_PER_DB if mulaw else 0.0
 
 
 def is_silent(mulaw: bytes) -> bool:
@@ -64,21 +64,27 @@ class VoiceDetector:
     def feed(self, frame: bytes) -> Voice:
         """One frame of the caller."""
         heard_db = loudness_db(frame)
-        voiced = heard_db > self.AT_LEAST_DB and heard_db > self._floor_db + self.OVER_FLOOR_DB
+        if heard_db > self.AT_LEAST_DB and heard_db > self._floor_db + self.OVER_FLOOR_DB:
+            return self._voiced(heard_db)
         if heard_db < self._floor_db:
             self._floor_db = heard_db
-        elif not voiced or self.speaking:
+        elif self._floor_db < self.FLOOR_MOST_DB:
             self._floor_db = min(self._floor_db + self.FLOOR_RISE_DB, self.FLOOR_MOST_DB)
-        if voiced:
-            self._voiced_frames += 1
-            self._quiet_frames = 0
-        else:
-            self._voiced_frames = 0
-            self._quiet_frames += 1
-        if not self.speaking and self._voiced_frames >= self._onset:
-            self.speaking = True
-            return Voice.STARTED
-        if self.speaking and self._quiet_frames >= self._hangover:
-            self.speaking = False
-            return Voice.STOPPED
-        return Voice.NOTHING
+        self._voiced_frames = 0
+        if not self.speaking:
+            return Voice.NOTHING
+        self._quiet_frames += 1
+        if self._quiet_frames < self._hangover:
+            return Voice.NOTHING
+        self.speaking = False
+        return Voice.STOPPED
+
+    def _voiced(self, heard_db: float) -> Voice:
+        if self.speaking:  # the floor rises under a voice too, or a louder line would be one for ever
+            self._floor_db = min(self._floor_db + self.FLOOR_RISE_DB, self.FLOOR_MOST_DB)
+        self._voiced_frames += 1
+        self._quiet_frames = 0
+        if self.speaking or self._voiced_frames < self._onset:
+            return Voice.NOTHING
+        self.speaking = True
+        return Voice.STARTED

@@ -34,10 +34,10 @@ class AsgiWire:
         self._audio_ms = 0
         self._wake = trio.Event()
 
-    def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_text(self, payload: bytes, audio_ms: int = 0) -> None:
         self._put(payload.decode(), audio_ms)
 
-    def send_binary(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_binary(self, payload: bytes, audio_ms: int = 0) -> None:
         self._put(payload, audio_ms)
 
     def drop_unsent_audio(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -25,6 +26,18 @@ DRAIN_PATIENCE_S = 30.0
 # Hypercorn can take a connection for idle while a request is under way on it (the next request of a kept connection
 # overtakes its own "idle" note), and closes it when this is over: so it must be longer than any answer of ours.
 KEEP_ALIVE_S = 75.0
+GC_THRESHOLDS = (10_000, 20, 20)  # new objects before a look at the young; every 20th and 400th look goes further
+
+
+def calm_collector() -> None:
+    """Take all that was loaded so far out of the garbage collector's sight, and have it look seldom.
+
+    A full collection walks every object that lives: 40 ms for our imports alone, during which nobody hears anything.
+    Frozen, they are never walked again. Measured in decision 0006.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def is_media(head: bytes) -> bool:
@@ -52,6 +65,7 @@ async def serve_calls(
     config.accesslog = None
     config.keep_alive_timeout = KEEP_ALIVE_S
     async with open_runtime(settings, loaded, place=place) as runtime, trio.open_nursery() as nursery:
+        calm_collector()
         supervisor, siblings = runtime.supervisor, runtime.siblings
         over = trio.Event()
         if siblings is not None:

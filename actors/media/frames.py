@@ -22,17 +22,16 @@ _LONG = struct.Struct("!BBQ").pack
 class MaskPool:
     """Unpredictable 4-byte masks, taken from the kernel a thousand at a time: a system call a frame would cost more."""
 
-    __slots__ = ("_at", "_pool")
+    __slots__ = ("ready",)
 
     def __init__(self) -> None:
-        self._pool, self._at = b"", 0
+        self.ready: list[bytes] = []
 
     def take(self) -> bytes:
-        at = self._at
-        if at >= len(self._pool):
-            self._pool, at = os.urandom(4096), 0
-        self._at = at + 4
-        return self._pool[at : at + 4]
+        if not self.ready:
+            pool = os.urandom(4096)
+            self.ready += [pool[at : at + 4] for at in range(0, len(pool), 4)]
+        return self.ready.pop()
 
 
 def server_frame(opcode: int, payload: bytes) -> bytes:

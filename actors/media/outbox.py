@@ -11,23 +11,52 @@ __all__ = ["Outbox"]
 
 
 class Outbox:
-    """A queue of whole frames. Audio may be dropped, oldest first; control never is."""
+    """A queue of whole frames. Audio may be dropped, oldest first; control never is.
+
+    Nearly always just one frame waits, for the end of the round in which it came: it has a place of its own, `only`.
+    """
+
+    __slots__ = ("_audio_ms", "_frames", "_limit_ms", "_only_ms", "_size", "only")
 
     def __init__(self, limit_ms: int) -> None:
         self._frames: deque[tuple[bytes, int]] = deque()
         self._limit_ms = limit_ms
-        self.audio_ms = 0
-        """Milliseconds of audio that wait and may still be dropped."""
-        self.size = 0
-        """Bytes that wait."""
+        self._audio_ms = self._size = 0  # of the queue proper, without `only`
+        self.only: bytes | None = None
+        """The one frame that waits; whoever writes the whole of it sets this to None."""
+        self._only_ms = 0
 
     def __bool__(self) -> bool:
-        return bool(self._frames)
+        return self.only is not None or bool(self._frames)
 
-    def put(self, frame: bytes, audio_ms: int) -> None:
+    @property
+    def audio_ms(self) -> int:
+        """Milliseconds of audio that wait and may still be dropped."""
+        return self._audio_ms + (self._only_ms if self.only is not None else 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._size + (len(self.only) if self.only is not None else 0)
+
+    def put(self, frame: bytes, audio_ms: int) -> bool:
+        """Queue a frame; whether there are several now, so that limits are to be looked at."""
+        if self.only is None and not self._size:
+            self.only, self._only_ms = frame, audio_ms
+            return False
+        self.spread()
         self._frames.append((frame, audio_ms))
-        self.audio_ms += audio_ms
-        self.size += len(frame)
+        self._audio_ms += audio_ms
+        self._size += len(frame)
+        return True
+
+    def spread(self) -> None:
+        """Put the only frame into the queue proper: it is to be dropped, written in part, or no longer the only one."""
+        if self.only is not None:
+            frame, self.only = self.only, None
+            self._frames.append((frame, self._only_ms))
+            self._audio_ms += self._only_ms
+            self._size += len(frame)
 
     @property
     def is_over(self) -> bool:
@@ -43,25 +72,28 @@ class Outbox:
 
     def clear(self) -> None:
         self._frames.clear()
-        self.audio_ms = self.size = 0
+        self.only = None
+        self._audio_ms = self._size = 0
 
     def _drop(self, keep_ms: int) -> int:
-        before = self.audio_ms
+        self.spread()
+        before = self._audio_ms
         kept: deque[tuple[bytes, int]] = deque()
-        while self._frames and self.audio_ms > keep_ms:
+        while self._frames and self._audio_ms > keep_ms:
             frame, audio_ms = self._frames.popleft()
             if audio_ms:
-                self.audio_ms -= audio_ms
-                self.size -= len(frame)
+                self._audio_ms -= audio_ms
+                self._size -= len(frame)
             else:
                 kept.append((frame, audio_ms))
         self._frames.extendleft(reversed(kept))
-        return before - self.audio_ms
+        return before - self._audio_ms
 
     # ---- writing
 
     def next_bytes(self, at_most: int) -> bytes:
         """The next bytes to write: one frame at least, and as many whole ones as fit."""
+        self.spread()
         frames = self._frames
         first = frames[0][0]
         if len(frames) == 1 or len(first) >= at_most:
@@ -77,11 +109,11 @@ class Outbox:
 
     def written(self, count: int) -> None:
         """The first `count` of those bytes are out."""
-        self.size -= count
+        self._size -= count
         frames = self._frames
         while count:
             frame, audio_ms = frames.popleft()
-            self.audio_ms -= audio_ms
+            self._audio_ms -= audio_ms
             if count < len(frame):
                 frames.appendleft((frame[count:], 0))  # begun: it counts as control now
                 return

@@ -35,7 +35,8 @@ MAX_FRAGMENTS = 1_024
 """A message in more fragments than this is an attack on our time, not speech."""
 
 _PLAIN = (FIN | TEXT, FIN | BINARY)
-_WHOLE_TEXT = FIN | TEXT
+_WHOLE_TEXT, _WHOLE_BINARY = FIN | TEXT, FIN | BINARY
+_MOST_EXPRESS_BYTES = 65_535  # what a frame with a length of two bytes can hold
 _LONG, _MASKED_LONG = 126, MASKED | 126
 _CONTROL = 0x08
 _NOT_UTF8 = "text is not UTF-8"
@@ -80,6 +81,7 @@ class Session:
         "_fragments_opcode",
         "_from_client",
         "_in_place",
+        "_is_express",
         "_masks",
         "_max_bytes",
         "_max_fragments",
@@ -119,6 +121,7 @@ class Session:
         """What the latest pong carried."""
         self.touched = False
         """The library was used: there may be something to send, or an ending. Set to False by whoever looks."""
+        self._check_express()
 
     # ---- receiving
 
@@ -134,8 +137,9 @@ class Session:
         give the same bytes to `receive`. The frame's opcode is `data[0] & 0x0F`.
         """
         size = len(data)
-        if not self._plain or self._rest or size < 8 or data[0] not in _PLAIN or self.ending is not None:
+        if size < 8 or not self._is_express:
             return None
+        first = data[0]
         if self._from_client:
             if data[1] != _MASKED_LONG or (data[2] << 8 | data[3]) != size - 8:
                 return None
@@ -144,12 +148,23 @@ class Session:
             if data[1] != _LONG or (data[2] << 8 | data[3]) != size - 4:
                 return None
             payload = data[4:]
-        if size > self._max_bytes or (data[0] == _WHOLE_TEXT and not payload.isascii()):
-            return None
-        return payload
+        if first == _WHOLE_BINARY or (first == _WHOLE_TEXT and payload.isascii()):
+            return payload
+        return None
 
-    def receive(self, data: bytes, turn: int = FRAMES_A_TURN) -> list[Message]:  # noqa: PLR0912
-        """Take bytes from the wire, give whole messages: (opcode, payload). One loop: calls would cost a tenth."""
+    def receive(self, data: bytes, turn: int = FRAMES_A_TURN) -> list[Message]:
+        """Take bytes from the wire, give whole messages: (opcode, payload)."""
+        messages = self._receive(data, turn)
+        self._check_express()
+        return messages
+
+    def _check_express(self) -> None:
+        """Whether the next read may be looked at by `one`: no part of anything is held, and nothing is over."""
+        self._is_express = (
+            self._plain and not self._rest and self.ending is None and self._max_bytes >= _MOST_EXPRESS_BYTES
+        )
+
+    def _receive(self, data: bytes, turn: int) -> list[Message]:  # noqa: PLR0912 — one loop: calls would cost a tenth
         if self.ending is not None:
             return []
         if self._rest:
@@ -263,6 +278,7 @@ class Session:
     def _refresh(self) -> None:
         protocol = self._protocol
         self._plain = self._in_place and protocol.state is OPEN and protocol.current_size is None
+        self._check_express()
 
     # ---- sending
 
@@ -271,7 +287,8 @@ class Session:
         if self._in_place:
             if self._from_client:
                 return server_frame(opcode, payload)
-            return client_frame(opcode, payload, self._masks.take())
+            ready = self._masks.ready
+            return client_frame(opcode, payload, ready.pop() if ready else self._masks.take())
         if opcode == TEXT:
             self._protocol.send_text(payload)
         else:

@@ -92,6 +92,13 @@ TEXT_FRAME = FIN | TEXT
 class MediaWire:
     """Implements `actors.ports.Wire`. Made by the plane only; every method belongs to Trio's thread."""
 
+    __slots__ = (
+        "_blocked_at", "_broken", "_close_code", "_close_reason", "_controls", "_counts", "_deadline",
+        "_ends_after_flush", "_handshake", "_host", "_is_blocked", "_is_dialled", "_is_plain", "_limits", "_listener",
+        "_next_ping", "_open", "_outbox", "_ping_number", "_ping_sent_at", "_session", "_stage", "_transport",
+        "failure", "fd", "fetch", "is_flush_due", "owner", "peer", "shaken", "waits_inside",
+    )  # fmt: skip
+
     def __init__(self, host: Host, fd: int, transport: Transport, handshake: Answering | Asking, peer: str) -> None:
         self.fd, self.peer, self.owner = fd, peer, ""
         self.is_flush_due = False
@@ -133,12 +140,12 @@ class MediaWire:
     def queued_ms(self) -> int:
         return self._outbox.audio_ms
 
-    def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_text(self, payload: bytes, audio_ms: int = 0) -> None:
         session = self._session
         if self._open and session is not None and session.ending is None:
             self._put(session.encode(TEXT, payload), audio_ms)
 
-    def send_binary(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_binary(self, payload: bytes, audio_ms: int = 0) -> None:
         session = self._session
         if self._open and session is not None and session.ending is None:
             self._put(session.encode(BINARY, payload), audio_ms)
@@ -170,7 +177,10 @@ class MediaWire:
             self._take(b"")
             self._after_reading()
         else:
-            self.take(self.fetch())
+            fetched = self.fetch()
+            if type(fetched) is bytes:
+                self._counts.bytes_in += len(fetched)
+            self.take(fetched)
 
     def take(self, fetched: Fetched) -> None:
         """What `fetch` gave. Nearly always one whole frame of an open wire, so that comes first and in few steps."""
@@ -182,9 +192,8 @@ class MediaWire:
         if payload is None:
             self._take_with_care(fetched)
             return
-        listener, counts = self._listener, self._counts
-        counts.bytes_in += len(fetched)
-        counts.frames_in += 1
+        self._counts.frames_in += 1
+        listener = self._listener
         assert listener is not None
         try:
             if fetched[0] == TEXT_FRAME:
@@ -208,7 +217,6 @@ class MediaWire:
         elif not fetched:
             self._lost("the peer closed the connection")
         else:
-            self._counts.bytes_in += len(fetched)
             self._take(fetched)
             self._after_reading()
 
@@ -226,6 +234,18 @@ class MediaWire:
         """Write what waits, as far as the socket takes it."""
         self.is_flush_due = False
         outbox, transport, progress = self._outbox, self._transport, 0
+        only = outbox.only
+        if only is not None and self._open and self._is_plain and not self._broken and not self._is_blocked:
+            try:
+                taken = transport.send(only)
+            except OSError:
+                taken = 0  # it will say so again, below
+            self._counts.bytes_out += taken
+            if taken == len(only):
+                outbox.only = None
+                return
+            outbox.spread()
+            outbox.written(taken)
         if self._stage is Stage.GONE or self._broken:
             outbox.clear()
             return
@@ -398,10 +418,10 @@ class MediaWire:
     # ---- writing
 
     def _put(self, frame: bytes, audio_ms: int) -> None:
-        outbox = self._outbox
         self._counts.frames_out += 1
-        outbox.put(frame, audio_ms)
-        if outbox.is_over or outbox.size > self._limits.max_queue_bytes:
+        if self._outbox.put(frame, audio_ms) and (
+            self._outbox.is_over or self._outbox.size > self._limits.max_queue_bytes
+        ):
             self._overflow()
         if not self.is_flush_due:
             self._host.flush_later(self)

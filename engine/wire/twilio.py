@@ -112,7 +112,19 @@ class _Message(msgspec.Struct, gc=False):
     protocol: Any = ""
 
 
+class _Audio(msgspec.Struct, gc=False):
+    payload: bytes
+
+
+class _AudioMessage(msgspec.Struct, gc=False):
+    """A media message with nothing but what each of 50 a second is read for."""
+
+    event: str
+    media: _Audio | None = None
+
+
 _DECODER = msgspec.json.Decoder(_Message)
+_AUDIO_DECODER = msgspec.json.Decoder(_AudioMessage)
 
 
 def read_media(payload: bytes) -> MediaMessage:
@@ -132,6 +144,16 @@ def read_media(payload: bytes) -> MediaMessage:
     if message.media is not None and message.event == "media":
         return message.media
     return _read_control(message)
+
+
+def audio_of(payload: bytes) -> bytes | None:
+    """The µ-law bytes of a media message; None for all else, good or bad: `read_media` says what that is."""
+    try:
+        message = _AUDIO_DECODER.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    media = message.media
+    return media.payload if media is not None and message.event == "media" else None
 
 
 def _read_control(message: _Message) -> MediaMessage:

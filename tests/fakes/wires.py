@@ -22,11 +22,11 @@ class FakeWire:
         self.closed: tuple[int, str] | None = None
         self.listener: WireListener | None = None
 
-    def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_text(self, payload: bytes, audio_ms: int = 0) -> None:
         if self.is_open:
             self.sent.append((trio.current_time(), payload.decode()))
 
-    def send_binary(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_binary(self, payload: bytes, audio_ms: int = 0) -> None:
         if self.is_open:
             self.sent.append((trio.current_time(), payload))
 
@@ -78,6 +78,9 @@ class FakePlane:
             for ticks, callback in list(self._callbacks.values()):
                 if self._ticks % ticks == 0:
                     callback(trio.current_time())
+
+    def clock(self) -> float:
+        return trio.current_time()
 
     async def dial(
         self, url: str, listener: WireListener, *, headers: Mapping[str, str] = {}, timeout_s: float = 5.0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import pytest

@@ -37,10 +37,10 @@ class NotingWire:
     def is_open(self) -> bool:
         return self.closed is None
 
-    def send_text(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_text(self, payload: bytes, audio_ms: int = 0) -> None:
         self.texts.append((trio.current_time(), json.loads(payload)))
 
-    def send_binary(self, payload: bytes, *, audio_ms: int = 0) -> None:
+    def send_binary(self, payload: bytes, audio_ms: int = 0) -> None:
         self.audio.append((trio.current_time(), payload))
 
     def drop_unsent_audio(self) -> int:
