@@ -15,6 +15,7 @@ from web.bench.contenders import Contender
 from web.bench.process import pin
 
 DIALS_A_BATCH = 50
+MOST_CALL_NUMBERS = 60_000  # a stamp has two bytes for the call
 ANSWER_S = 60.0
 
 
@@ -24,7 +25,7 @@ class Driver:
     def __init__(self, process: trio.Process, port: int) -> None:
         self._process, self.port = process, port
         self._pending = b""
-        self._open = 0
+        self._open: list[int] = []
         self._next_call = 0
 
     @property
@@ -56,21 +57,26 @@ class Driver:
         await self.tell(
             do="expect", total=total, stamped=contender.stamped, agents=contender.agents, in_order=contender.in_order
         )
-        while self._open < total:
-            batch = range(self._next_call, self._next_call + min(DIALS_A_BATCH, total - self._open))
-            self._next_call += len(batch)
-            self._open += len(batch)
+        while len(self._open) < total:
+            batch = range(self._next_call, self._next_call + min(DIALS_A_BATCH, total - len(self._open)))
+            self._next_call = (self._next_call + len(batch)) % MOST_CALL_NUMBERS
+            self._open += batch
             await self.tell(do="dial", calls=await contender.dials(batch))
         with trio.fail_after(ANSWER_S):
             answer = await self._answer()
         return bool(answer["connected"] >= total and (answer["agents"] >= total or not contender.agents))
+
+    async def drop_oldest(self, calls: int) -> None:
+        """The callers who have been there longest hang up."""
+        gone, self._open = self._open[:calls], self._open[calls:]
+        await self.tell(do="drop", calls=gone)
 
     async def measure(self, seconds: float, *, interrupt_every_s: float = 0.0) -> dict[str, Any]:
         order = {"do": "measure", "seconds": seconds, "interrupt_every_s": interrupt_every_s}
         return await self.ask(answer_s=seconds + ANSWER_S, **order)
 
     async def hang_up(self) -> None:
-        self._open = self._next_call = 0
+        self._open, self._next_call = [], 0
         await self.ask(do="hang_up")
 
 

@@ -53,6 +53,7 @@ class Generator:
         self._lines: dict[int, Line] = {}
         self._agents: list[Agent] = []
         self._by_bucket: list[list[Leg]] = [[] for _ in range(BUCKETS)]
+        self._leaving: list[tuple[float, list[Leg]]] = []
         self._dials: list[dict[str, Any]] = []
         self._stamped, self._wants_agents, self._in_order = True, True, False
         self._waits_for_agent = False
@@ -171,6 +172,9 @@ class Generator:
             self.say(connected=connected, agents=agents)
         if self._report_at is not None and now >= self._report_at:
             self._report(now)
+        while self._leaving and now >= self._leaving[0][0]:
+            for leg in self._leaving.pop(0)[1]:
+                self._drop(leg)
         if self._hang_up_at is not None and now >= self._hang_up_at:
             self._hang_up_at = None
             for leg in list(self._legs.values()):
@@ -235,6 +239,21 @@ class Generator:
         self._every_frames = int(interrupt_every_s / FRAME_S)
         self._began, self._began_cpu = time.perf_counter(), time.process_time()
         self._report_at = self._began + seconds
+
+    def do_drop(self, *, calls: list[int]) -> None:
+        """These callers hang up; the others go on. No answer."""
+        leaving_at = time.perf_counter() + HANG_UP_S
+        for call in calls:
+            line = self._lines.pop(call)
+            if line.is_open:
+                line.hang_up()
+            legs: list[Leg] = [line]
+            if line.agent is not None:
+                self._agents.remove(line.agent)
+                legs.append(line.agent)
+            for bucket in self._by_bucket:
+                bucket[:] = [leg for leg in bucket if leg not in legs]
+            self._leaving.append((leaving_at, legs))
 
     def do_hang_up(self) -> None:
         """Every caller hangs up, as Twilio tells it: `stop`, and the sockets a little later."""

@@ -45,6 +45,11 @@ def resident_bytes(pid: int) -> int:
     return total
 
 
+def open_files(pid: int) -> int:
+    """File descriptors of the family."""
+    return sum(len(list(Path(f"/proc/{member}/fd").glob("*"))) for member in family(pid))
+
+
 def pin(pid: int, cores: set[int]) -> None:
     """Keep all threads of the family on these cores."""
     for member in family(pid):

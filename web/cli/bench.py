@@ -69,3 +69,29 @@ def webhooks(*, quick: bool = False, json: Path | None = None) -> None:
     print_webhooks(result, console)
     if json is not None:
         write_json(result, json)
+
+
+@app.command
+def soak(*, minutes: int = 30, calls: int = 150, json: Path | None = None) -> None:
+    """Hold calls for half an hour, each replaced after about a minute and a half: what grows is a leak.
+
+    Parameters
+    ----------
+    minutes
+        How long.
+    calls
+        How many live at any time; half of what one core carries, as `bench media` found it.
+    json
+        Write each minute's figures to this file.
+    """
+    from web.bench.report import write_json  # noqa: PLC0415
+    from web.bench.soak import soak as hold  # noqa: PLC0415
+
+    result = trio.run(hold, calls, minutes, console.print)
+    if json is not None:
+        write_json(result, json)
+    for problem in result.problems:
+        console.print(problem, style="bold red")
+    if result.problems:
+        raise SystemExit(1)
+    console.print("[bold green]✓[/] nothing grew")
