@@ -303,6 +303,10 @@ class Bridge:
                 self._agent_over = True
                 self._post(e.AgentLost(at=now, why=f"silent for {AGENT_SILENT_S:g} s after the socket opened"))
 
+    def outlive(self, post: Callable[[e.Event], None]) -> None:
+        """The call is over: what is still heard of its sockets goes here, and nothing of ours holds the actor."""
+        self._post = post
+
     def statistics(self) -> dict[str, float]:
         return {
             "frames_in": self.frames_in,

@@ -201,6 +201,7 @@ class CallActor:
             self._close_inbox()
             with trio.move_on_after(GOODBYE_S, shield=True):
                 await self._clean_up()
+            self.bridge.outlive(self.journal.late)
 
     def _close_inbox(self) -> None:
         """No more steps: what still waits, and what comes later, is kept in the journal only."""

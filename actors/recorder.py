@@ -1,7 +1,7 @@
 """Recordings: one stereo WAV per call, left the caller, right what the caller heard; both aligned to the sample.
 
 `CallRecording.tap` is called 50 times a second per call by the media plane and only copies bytes. One task per process
-(`Recorder.run`) takes chunks of 2 s from all calls and writes them in a worker thread. Trouble with the disk ends the
+(`Recorder.run`) takes chunks of a second from all calls and writes them in a worker thread. Trouble with the disk ends the
 recording of that call, flagged and counted; it never touches the call (reference/reliability.md F22). A chunk that
 was lost stays a silent hole in the file, so that the time in the file remains the time of the call.
 """
@@ -25,7 +25,7 @@ from engine.recording import byte_offset, file_name, wav_header
 
 log = structlog.get_logger(__name__)
 
-CHUNK_MS = 2000
+CHUNK_MS = 1000
 CHUNK_BYTES = CHUNK_MS * BYTES_PER_MS
 MOST_WAITING_BYTES = 256 * 1024  # per call, both channels: 16 s during which the disk may stand still
 CLOSE_S = 2.0  # the longest that the end of a call waits for its file

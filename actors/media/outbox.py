@@ -5,8 +5,6 @@ A frame is dropped whole or not at all: once its first byte is written it must b
 
 from __future__ import annotations
 
-from collections import deque
-
 __all__ = ["Outbox"]
 
 
@@ -19,7 +17,7 @@ class Outbox:
     __slots__ = ("_audio_ms", "_frames", "_limit_ms", "_only_ms", "_size", "only")
 
     def __init__(self, limit_ms: int) -> None:
-        self._frames: deque[tuple[bytes, int]] = deque()
+        self._frames: list[tuple[bytes, int]] = []  # short as a rule: a list weighs a tenth of a deque
         self._limit_ms = limit_ms
         self._audio_ms = self._size = 0  # of the queue proper, without `only`
         self.only: bytes | None = None
@@ -78,15 +76,17 @@ class Outbox:
     def _drop(self, keep_ms: int) -> int:
         self.spread()
         before = self._audio_ms
-        kept: deque[tuple[bytes, int]] = deque()
-        while self._frames and self._audio_ms > keep_ms:
-            frame, audio_ms = self._frames.popleft()
+        kept: list[tuple[bytes, int]] = []
+        for number, (frame, audio_ms) in enumerate(self._frames):
+            if self._audio_ms <= keep_ms:
+                kept += self._frames[number:]
+                break
             if audio_ms:
                 self._audio_ms -= audio_ms
                 self._size -= len(frame)
             else:
                 kept.append((frame, audio_ms))
-        self._frames.extendleft(reversed(kept))
+        self._frames = kept
         return before - self._audio_ms
 
     # ---- writing
@@ -110,11 +110,14 @@ class Outbox:
     def written(self, count: int) -> None:
         """The first `count` of those bytes are out."""
         self._size -= count
-        frames = self._frames
-        while count:
-            frame, audio_ms = frames.popleft()
+        whole = 0
+        for frame, audio_ms in self._frames:
+            if not count:
+                break
             self._audio_ms -= audio_ms
             if count < len(frame):
-                frames.appendleft((frame[count:], 0))  # begun: it counts as control now
-                return
+                self._frames[whole] = (frame[count:], 0)  # begun: it counts as control now
+                break
             count -= len(frame)
+            whole += 1
+        del self._frames[:whole]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from functools import partial
 from typing import Any
 
@@ -363,3 +365,27 @@ async def test_the_recording_is_aligned_to_the_sample(autojump_clock: MockClock,
     assert len(recording.caller) == len(recording.heard)
     heard_ms = len(bytes(recording.heard).replace(b"\xff", b"")) / 8
     assert 400 <= heard_ms <= 800, "half a second was heard, not three"
+
+
+async def test_an_ended_call_is_freed_at_once(autojump_clock: MockClock, house: House) -> None:
+    """By reference counts alone: with calls that come and go, what waits for the collector is memory that grows."""
+    gone: list[weakref.ref[Any]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(3):
+            caller = await house.ring(f"CA{number}")
+            caller.agent_says(1000)
+            await trio.sleep(1.5)
+            caller.hang_up()
+            await until(lambda: not house.supervisor.live)
+            caller.wire.peer_closes()
+            gone.append(weakref.ref(caller.actor))
+            house.callers.clear()
+            house.plane.dialled.clear()
+            del caller
+        await trio.sleep(30)  # the last task of the last call has gone
+        assert [actor() for actor in gone[:-1]] == [None, None]
+    finally:
+        gc.enable()
+    assert house.supervisor.remembered == 3

@@ -129,6 +129,8 @@ async def test_the_whole_comparison(tmp_path: Path) -> None:
         assert set(result[name]) >= NUMBERS
         assert (result[name]["bad"], result[name]["unanswered"]) == (0, 0), name
     assert result["ratio"]["quart"] > 1.5, "seven on a quiet machine"
+    beside = result["beside_media"]
+    assert (beside["bad"], beside["frames_lost"]) == (0, 0) and beside["media_ms_p99"] > 0
     assert msgspec.json.decode(msgspec.json.encode(result)) == result
 
 

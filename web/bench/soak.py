@@ -21,7 +21,7 @@ from web.bench.media import Say, machine
 from web.bench.process import open_files, resident_bytes
 
 REPLACED_A_MINUTE = 0.7  # of all calls
-PIECE_S = 5.0
+PIECE_S, PIECES_A_MINUTE = 5.0, 12
 MOST_GROWTH = 1.05
 """Of memory, from the first minute to the last. Ended calls that late webhooks must still find are in it."""
 
@@ -85,11 +85,10 @@ async def soak(calls: int, minutes: int, say: Say) -> Soak:
 
 
 async def _minute(driver: Driver, service: Contender, calls: int, number: int, folder: Path) -> Minute:
-    pieces = round(60 / PIECE_S)
-    each = max(1, round(calls * REPLACED_A_MINUTE / pieces))
+    each = max(1, round(calls * REPLACED_A_MINUTE / PIECES_A_MINUTE))
     lost = disordered = stale = 0
     p99_us = 0.0
-    for _ in range(pieces):
+    for _ in range(PIECES_A_MINUTE):
         seen = await driver.measure(PIECE_S - 1.0, interrupt_every_s=10.0)
         lost, disordered, stale = lost + seen["lost"], disordered + seen["disordered"], stale + seen["stale"]
         p99_us = max([p99_us, *(one["p99"] for one in (seen["to_agent_us"], seen["to_line_us"]) if one)])

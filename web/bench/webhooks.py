@@ -22,6 +22,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from web.bench.beside import beside_media
 from web.bench.contenders import READY_S, ROOT, find_peer, ours
 from web.bench.driver import load_generator
 from web.bench.http_driver import HttpDriver, http_generator, status_updates, tool_calls
@@ -34,6 +35,8 @@ SECRET = "bench"  # noqa: S105 — what `contenders.ours` sets
 CALLS = 8
 TOOLS_A_CALL = 60  # a call remembers 64 and runs no more (actors.call_actor)
 SHARE_OF_MOST = 0.7
+GOAL = 2.0  # times what plain Quart-Trio gives; the calls beside it are tried with a good part of this
+DEFAULT_RATE = 1_500.0  # when Quart-Trio is not there to compare with
 MIX = 8  # one request in so many is a tool call
 CALL_ID = "00000000-0000-4000-9000-{:012d}"  # as web.bench.vapi_rest counts
 
@@ -113,7 +116,11 @@ async def compare(shape: Shape, *, say: Said = lambda what: None) -> dict[str, A
                     async with opening as server:
                         await _measure(server, driver, shape, taken)
     cores = {"server": allowed[0], "generator": allowed[-1]}
-    return {**_results(seen, skipped), "cores": cores, "connections": shape.connections}
+    results = _results(seen, skipped)
+    rate = SHARE_OF_MOST * GOAL * results["quart"]["requests_per_s"] if "quart" in results else DEFAULT_RATE
+    say(f"{rate:.0f} webhooks a second beside 100 talking calls")
+    beside = await beside_media(SECRET, rate, shape.seconds)
+    return {**results, "beside_media": beside, "cores": cores, "connections": shape.connections}
 
 
 def _turns(seen: Mapping[str, Seen], number: int) -> list[tuple[str, Seen]]:
@@ -257,6 +264,12 @@ def print_webhooks(result: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"latency at {SHARE_OF_MOST:.0%} of each server's own maximum, from the moment a request was due; one in {MIX} "
         f"of the mix is a tool call; callscope has {CALLS} live calls, writes its journal and runs the tools"
+    )
+    beside = result["beside_media"]
+    console.print(
+        f"{beside['requests_per_s']:,} webhooks a second beside {beside['calls']} talking calls on the same core: "
+        f"webhooks p99 {beside['latency_ms_p99']:.1f} ms; frames p99 {beside['media_ms_p99']:.1f} ms "
+        f"({beside['media_ms_p99_alone']:.1f} before), {beside['frames_lost']} lost"
     )
     wrong = {name: one["bad"] + one["unanswered"] for name, one in result.items() if name in ("ours", *PEERS)}
     for name, count in wrong.items():
