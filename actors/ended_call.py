@@ -1,7 +1,7 @@
 """What is left of a call once it is over: enough to answer late and repeated webhooks, and no more.
 
-Vapi sends its report seconds after the end, Twilio its last callbacks; both retry. Thousands of ended calls are
-remembered, so each is about a kilobyte: no nursery, no audio, no sockets.
+Vapi sends its report seconds after the end, Twilio its last callbacks; both retry. Many ended calls are remembered for
+minutes, so each is about a kilobyte: no nursery, no audio, no sockets.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class EndedCall:
     handed_over: bool
     reported: bool
     answers: Mapping[str, ToolResult] = field(repr=False)
+    ended_at: float = field(default_factory=trio.current_time)
 
     def post(self, fact: e.Event) -> None:
         self.journal.late(fact)

@@ -1,8 +1,8 @@
 """Recordings: one stereo WAV per call, left the caller, right what the caller heard; both aligned to the sample.
 
 `CallRecording.tap` is called 50 times a second per call by the media plane and only copies bytes. One task per process
-(`Recorder.run`) takes chunks of a second from all calls and writes them in a worker thread. Trouble with the disk ends the
-recording of that call, flagged and counted; it never touches the call (reference/reliability.md F22). A chunk that
+(`Recorder.run`) takes chunks of a second from all calls and writes them in a worker thread. Trouble with the disk ends
+the recording of that call, flagged and counted; it never touches the call (reference/reliability.md F22). A chunk that
 was lost stays a silent hole in the file, so that the time in the file remains the time of the call.
 """
 

@@ -24,7 +24,9 @@ from engine.wire import twilio, vapi
 
 log = structlog.get_logger(__name__)
 
-MOST_ENDED = 2_000  # ended calls that late webhooks can still find
+# Ended calls that late webhooks can still find. Vapi's report comes within a minute, and nobody retries for longer;
+# what is found among them lies scattered over memory that would else be free.
+MOST_ENDED, REMEMBERED_S = 2_000, 300.0
 TOKEN_LIFE_S = 30.0
 FINAL_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
@@ -232,10 +234,11 @@ class Supervisor:
                 self._empty.set()
 
     def _remember(self, ended: EndedCall) -> None:
+        now = trio.current_time()
         self._ended[ended.call_sid] = ended
         if ended.agent_call_id is not None:
             self._by_agent[ended.agent_call_id] = ended
-        while len(self._ended) > MOST_ENDED:
+        while len(self._ended) > MOST_ENDED or next(iter(self._ended.values())).ended_at < now - REMEMBERED_S:
             _, forgotten = self._ended.popitem(last=False)
             if forgotten.agent_call_id is not None:
                 self._by_agent.pop(forgotten.agent_call_id, None)

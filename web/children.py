@@ -61,8 +61,9 @@ async def start_child(
     logs: Path,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
 ) -> Child:
-    """Start `python -m …` with these arguments and wait until it prints its line of JSON.
+    """Start `python -m …` with these arguments, in `cwd` or here, and wait until it prints its line of JSON.
 
     Raises:
         ChildFailed: it ended or said nothing in time.
@@ -77,6 +78,7 @@ async def start_child(
             stderr=errors,
             env={**os.environ, **(env or {}), "CALLSCOPE_PARENT": str(os.getpid())},
             pass_fds=tuple(pass_fds),
+            cwd=cwd,
         )
     try:
         with trio.fail_after(READY_S):

@@ -389,3 +389,21 @@ async def test_an_ended_call_is_freed_at_once(autojump_clock: MockClock, house: 
     finally:
         gc.enable()
     assert house.supervisor.remembered == 3
+
+
+async def test_ended_calls_are_forgotten_after_a_while(autojump_clock: MockClock, house: House) -> None:
+    """Late webhooks find an ended call for minutes, and no call is kept for ever."""
+    caller = await house.ring("CA1")
+    agent_call = caller.actor.agent_call
+    assert agent_call is not None
+    caller.hang_up()
+    await until(lambda: not house.supervisor.live)
+    assert house.supervisor.report(agent_call.id, "customer-ended-call"), "the report comes after the end"
+    assert not house.supervisor.report(agent_call.id, "customer-ended-call"), "and once"
+    await trio.sleep(400)
+    other = await house.ring("CA2")
+    other.hang_up()
+    await until(lambda: not house.supervisor.live)
+    assert house.supervisor.remembered == 1
+    assert not house.supervisor.report(agent_call.id, "customer-ended-call")
+    assert house.supervisor.statistics.unknown_webhooks == 1

@@ -282,7 +282,7 @@ def test_every_peer_starts_or_says_why() -> None:
     for name in (*peers.MEDIA, *peers.WEBHOOKS):
         found = peers.find(name)
         assert found if isinstance(found, str) else Path(found[0]).is_file()
-    assert set(peers.PEERS) == {*peers.MEDIA, *peers.WEBHOOKS}
+    assert set(peers.PEERS) == {*peers.MEDIA, *peers.WEBHOOKS, *peers.OURSELVES}
     with pytest.raises(KeyError):
         peers.find("nobody")
 

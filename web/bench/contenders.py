@@ -138,9 +138,20 @@ def _plan(
 
 @asynccontextmanager
 async def ours(
-    agent_url: Callable[[], str], data: Path, *, workers: int, cores: set[int], agent: str = _AGENT
+    agent_url: Callable[[], str],
+    data: Path,
+    *,
+    workers: int,
+    cores: set[int],
+    agent: str = _AGENT,
+    name: str = "callscope",
+    home: Path | None = None,
 ) -> AsyncIterator[Contender]:
-    """`callscope serve` with its journal and recordings on disk, and a Vapi whose audio is the load generator."""
+    """`callscope serve` with its journal and recordings on disk, and a Vapi whose audio is the load generator.
+
+    Args:
+        home: another copy of our packages to run, as the compiled one.
+    """
     data.mkdir(parents=True, exist_ok=True)
     (data / "agent.yaml").write_text(agent, encoding="utf-8")
     token = secrets.token_hex(16)
@@ -165,7 +176,9 @@ async def ours(
         arguments = ["web", "serve", "--agent", str(data), "--fd", str(sock.fileno()), "--drain", "0"]
         if workers > 1:
             arguments += ["--workers", str(workers)]
-        child = await start_child("callscope", arguments, logs=data, env=env, pass_fds=[sock.fileno()])
+        if home is not None:
+            env["PYTHONPATH"] = str(home)
+        child = await start_child("callscope", arguments, logs=data, env=env, pass_fds=[sock.fileno()], cwd=home)
         sock.close()
         try:
             pin(child.process.pid, cores)
@@ -173,7 +186,7 @@ async def ours(
             async with httpx.AsyncClient(timeout=30.0, limits=limits) as http:
                 await _wait_ready(http, url)
                 yield Contender(
-                    "callscope", child.process.pid, in_order=False, http=http, auth_token=token, url=url, port=port
+                    name, child.process.pid, in_order=False, http=http, auth_token=token, url=url, port=port
                 )
         finally:
             with trio.CancelScope(shield=True):  # `stop` has its own deadline
@@ -198,7 +211,7 @@ def find_peer(name: str) -> list[str] | str:
         return "the peers come with a checkout, not with an installed Callscope"
     code = f"import json; from tests.bench.peers import find; print(json.dumps(find({name!r})))"
     asked = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=360, check=False
     )
     if asked.returncode:
         return "its folder is broken: " + (asked.stderr.strip().splitlines() or ["no word"])[-1]

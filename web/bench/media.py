@@ -12,7 +12,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,7 @@ from web.bench.contenders import Contender, find_peer, ours, peer
 from web.bench.driver import Driver, load_generator
 from web.bench.process import cpu_s, resident_bytes
 
-PEERS = ("floor", "node", "naive", "pipecat")
+PEERS = ("compiled", "floor", "node", "naive", "pipecat")
 SMALL = {"naive": 20, "pipecat": 20}
 """Peers that saturate below 50 calls are measured at so many; the others at `Plan.cost_calls`."""
 
@@ -159,15 +159,17 @@ class MediaBench:
                 continue
             self._say(f"starting {name}")
             try:
-                contenders.append(
-                    await stack.enter_async_context(
-                        peer(name, argv, driver.agent_url, folder, cores=self._server_cores)
-                    )
-                )
+                contenders.append(await stack.enter_async_context(self._peer(name, argv, driver, folder)))
             except (OSError, RuntimeError, trio.TooSlowError) as trouble:
                 self.result.skipped[name] = f"did not start: {trouble or type(trouble).__name__}"
                 self._say(f"skipped {name}: {self.result.skipped[name]}")
         return contenders
+
+    def _peer(self, name: str, argv: list[str], driver: Driver, folder: Path) -> AbstractAsyncContextManager[Contender]:
+        cores = self._server_cores
+        if name == "compiled":  # ourselves, with the hot modules made into machine code
+            return ours(lambda: driver.agent_url, folder / name, workers=1, cores=cores, name=name, home=Path(argv[0]))
+        return peer(name, argv, driver.agent_url, folder, cores=cores)
 
     # ---- what a frame costs: all take turns
 
@@ -225,8 +227,8 @@ class MediaBench:
             if contender.name == "floor":
                 continue  # nothing stops it but the generator
             steps = self.plan.small_steps if contender.name in SMALL else self.plan.steps
-            if contender.name == "node" and self.plan.workers == 0:
-                continue  # the quick run has no time for it
+            if contender.name in ("node", "compiled") and self.plan.workers == 0:
+                continue  # the quick run has no time for them
             best, memory_kb = await self._ramp(driver, contender, steps)
             known = self.result.ours if contender.name == "callscope" else self.result.peers[contender.name]
             known["calls_per_core"] = best.calls if best else 0
@@ -305,7 +307,7 @@ class MediaBench:
     def _ratios(self) -> None:
         mine = self.result.ours
         for name, known in self.result.peers.items():
-            if known.get("us_per_frame"):
+            if known.get("us_per_frame") and mine.get("us_per_frame"):
                 self.result.ratio[name] = round(mine["us_per_frame"] / known["us_per_frame"], 3)
             if known.get("calls_per_core"):
                 self.result.ratio[f"{name}_calls"] = round(mine["calls_per_core"] / known["calls_per_core"], 1)

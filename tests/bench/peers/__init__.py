@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.peers.compiled import build
+
 HERE = Path(__file__).parent
 VENV = HERE.parents[2] / ".venv"
 NODE = HERE / "node"
@@ -93,6 +95,7 @@ def _compiled(compiler: str, source: Path, program: Path) -> str:
 
 
 PEERS: dict[str, Callable[[], Found]] = {
+    "compiled": build,
     "floor": floor,
     "node": lambda: node("bridge.js"),
     "naive": lambda: python("naive.py"),
@@ -102,3 +105,5 @@ PEERS: dict[str, Callable[[], Found]] = {
 }
 MEDIA = ("floor", "node", "naive", "pipecat")
 WEBHOOKS = ("express", "quart")
+OURSELVES = ("compiled",)
+"""No program, but a directory with another copy of our packages."""

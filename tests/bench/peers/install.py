@@ -1,6 +1,6 @@
 """Install what the peers need, into places that git ignores: one line for each, and never a failure of the whole.
 
-./dev python tests/bench/peers/install.py
+./dev python tests/bench/peers/install.py [floor] [node] [pipecat]      all three when none is named
 """
 
 from __future__ import annotations
@@ -62,9 +62,17 @@ def _run(command: list[str], *, cwd: Path, seconds: float) -> str:
     return "ok"
 
 
+INSTALLERS = {"floor": floor, "node": npm_packages, "pipecat": pipecat}
+
+
 def main() -> int:
-    for name, install in (("floor", floor), ("node, express", npm_packages), ("pipecat", pipecat)):
-        sys.stdout.write(f"{name}: {install()}\n")
+    wanted = sys.argv[1:] or list(INSTALLERS)
+    for name in wanted:
+        if name not in INSTALLERS:
+            sys.stderr.write(f"no peer {name!r}: choose from {', '.join(INSTALLERS)}\n")
+            return 2
+    for name in wanted:
+        sys.stdout.write(f"{name}: {INSTALLERS[name]()}\n")
         sys.stdout.flush()
     return 0
 
