@@ -14,6 +14,7 @@ import pytest
 import trio
 from rich.console import Console
 
+import web.bench.beside
 import web.bench.webhooks
 from engine.wire import vapi
 from engine.wire.signatures import VapiAuth
@@ -121,8 +122,9 @@ def test_the_webhooks_are_vapis() -> None:
 
 
 @pytest.mark.slow
-async def test_the_whole_comparison(tmp_path: Path) -> None:
+async def test_the_whole_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A very short run of everything that is here: nobody answers wrong, and we are quicker than plain Quart-Trio."""
+    monkeypatch.setattr(web.bench.beside, "CALLS", 20)
     result = await compare(Shape(rounds=1, warm_s=0.2, seconds=0.5, connections=16))
     assert set(result["ratio"]) | set(result["skipped"]) == {"quart", "express"}
     for name in ("ours", *result["ratio"]):
@@ -138,6 +140,8 @@ async def test_what_cannot_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without peers there are no ratios, and the reason stands in the result and under the table."""
     monkeypatch.setattr(web.bench.webhooks, "find_peer", lambda name: f"no {name} here")
     monkeypatch.setattr(web.bench.webhooks, "CALLS", 1)
+    monkeypatch.setattr(web.bench.beside, "CALLS", 3)
+    monkeypatch.setattr(web.bench.beside, "SETTLE_S", 0.3)
     result = await compare(Shape(rounds=1, warm_s=0.1, seconds=0.2, connections=4))
     assert result["skipped"] == {"quart": "no quart here", "express": "no express here"}
     assert result["ratio"] == {}

@@ -22,10 +22,9 @@ from web.bench.process import open_files, resident_bytes
 
 REPLACED_A_MINUTE = 0.7  # of all calls
 PIECE_S, PIECES_A_MINUTE = 5.0, 12
-MOST_GROWTH = 1.05
-"""Of memory, from the first minute to the last, beside what ended calls weigh that late webhooks must still find."""
-REMEMBERED_KB = 8.0  # measured: a kilobyte of their own, and holes in the memory around it; five minutes' worth at most
-
+MOST_GROWTH, MOST_LATE_GROWTH = 1.10, 1.02
+"""Of memory: from the first minute to the last, and from the middle to the last. A fresh process still fills its caches
+(SQLite's, the allocator's, five minutes' worth of ended calls that late webhooks must find); an old one may not grow."""
 COMING_AND_GOING = 24
 """Tasks, sockets and files of calls that begin or end just then, and of HTTP connections that happen to be open."""
 
@@ -130,10 +129,12 @@ async def _empty(service: Contender) -> dict[str, float]:
 
 
 def _judge(result: Soak) -> None:
-    first, last = result.minutes[0], result.minutes[-1]
-    more_remembered_mb = max(0, last.remembered - first.remembered) * REMEMBERED_KB / 1000
-    if last.resident_mb > first.resident_mb * MOST_GROWTH + more_remembered_mb:
-        result.problems.append(f"memory grew from {first.resident_mb:.1f} to {last.resident_mb:.1f} MB")
+    first, middle, last = (result.minutes[index] for index in (0, len(result.minutes) // 2, -1))
+    for earlier, most in ((first, MOST_GROWTH), (middle, MOST_LATE_GROWTH)):
+        if last.resident_mb > earlier.resident_mb * most:
+            result.problems.append(
+                f"memory grew from {earlier.resident_mb:.1f} MB in minute {earlier.minute} to {last.resident_mb:.1f}"
+            )
     for name in ("tasks", "sockets", "open_files"):
         if getattr(last, name) > getattr(first, name) + COMING_AND_GOING:
             result.problems.append(f"{name} grew from {getattr(first, name)} to {getattr(last, name)}")
