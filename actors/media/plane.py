@@ -261,8 +261,8 @@ class MediaPlane:
             self._guarded(wire, wire.read)
         found = self._epoll.poll(0, SOCKETS_A_ROUND)
         self._is_busy = len(found) >= BUSY_SOCKETS
-        # First all are read, then all is worked on, then all is written: the processor forgets much of what it has
-        # learnt of our code at every system call, so few changes between the two cost less than half (decision 0006).
+        # First all are read, then all is worked on, then all is written: what was said at the same time is heard at the
+        # same time, and a peer on this machine is woken once for many frames and not for each (decision 0006).
         fetched: list[tuple[MediaWire, Fetched]] = []
         bytes_in = 0
         for fd, events in found:

@@ -313,3 +313,15 @@ async def test_health_readiness_and_unknown_paths(tmp_path: Path) -> None:
         ready = await door.http.get(door.url + "/ready")
         assert ready.status_code == 503 and ready.text.strip()
         assert (await door.http.get(door.url + "/nothing")).status_code == 404
+
+
+async def test_the_media_plane_is_measured(tmp_path: Path) -> None:
+    """What waits, what was dropped, who stalled, and how late the loop was: all in one scrape, before any call."""
+    async with open_door(tmp_path) as door:
+        text = (await door.http.get(door.url + "/metrics")).text
+    for name in ("media_queued_ms", "media_queued_ms_most", "media_sockets", "calls_remembered", "tasks"):
+        assert f"callscope_{name} " in text
+    for name in ("audio_ms_dropped", "stalled", "vanished", "frames_in", "tls_resumed", "late_ticks"):
+        assert f"callscope_media_{name}_total 0.0" in text
+    assert 'callscope_loop_lag_seconds_bucket{le="0.02"} 0.0' in text
+    assert 'callscope_loop_lag_seconds_bucket{le="+Inf"} 0.0' in text

@@ -76,6 +76,25 @@ async def test_late_audio_is_dropped_and_control_is_kept() -> None:
         assert all(number < 900_000 for number in audio[:-5])
 
 
+async def test_what_waits_is_told_for_each_call() -> None:
+    """`statistics()` names the calls whose audio waits, and how much; a neighbour with none is left out."""
+    async with patient_plane(stall_timeout_s=30) as plane, open_door(plane) as door, narrow_client(door) as client:
+        await fill(plane, door)
+        slow = door.last.wire
+        slow.owner = "call-slow"
+        async with narrow_client(door):
+            await until(lambda: len(door.recorders) == 2 and door.last.opened)
+            door.last.wire.owner = "call-quick"
+            counts = plane.statistics()
+        assert set(counts.queued_ms_by_call) == {"call-slow"}
+        assert counts.queued_ms_now == counts.queued_ms_most == counts.queued_ms_by_call["call-slow"]
+        assert 600 <= counts.queued_ms_now <= 1000, "bounded"
+        slow.drop_unsent_audio()
+        assert plane.statistics().queued_ms_by_call == {}
+        slow.close()
+        await client.read_to_end()
+
+
 async def test_a_barge_in_forgets_what_waits() -> None:
     """`drop_unsent_audio` says how much it dropped, and the next thing the peer reads after the old is the new."""
     async with patient_plane(stall_timeout_s=30) as plane, open_door(plane) as door, narrow_client(door) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from base64 import b64encode
 from contextlib import suppress
@@ -72,7 +73,10 @@ KEYS = st.sampled_from(["event", "media", "start", "mark", "dtmf", "stop", "stre
 EVENTS = st.sampled_from(["media", "start", "mark", "dtmf", "stop", "connected", "x"])
 
 
-@given(st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON, max_size=4), max_size=6), EVENTS)
+MESSAGES = st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON, max_size=4), max_size=6)
+
+
+@given(MESSAGES, EVENTS)
 def test_no_json_raises_anything_else(message: dict[str, object], event: str) -> None:
     """The right keys with the wrong things in them."""
     with suppress(BadMessage):
@@ -103,3 +107,21 @@ def test_forms() -> None:
         twilio.read_form(b"&".join(b"a%d=1" % number for number in range(2000)))
     with pytest.raises(BadMessage):
         twilio.read_form(b"a=%ff%fe")
+
+
+@given(
+    st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON, max_size=4), max_size=6), EVENTS, st.binary(max_size=200)
+)
+def test_the_quick_reader_agrees(message: dict[str, object], event: str, audio: bytes) -> None:
+    """Audio only from what the careful reader calls a media message, and the same audio."""
+    for media in (message.get("media"), {"payload": base64.b64encode(audio).decode(), "track": "inbound"}):
+        line = json.dumps({**message, "event": event, "media": media}).encode()
+        try:
+            careful = twilio.read_media(line)
+        except BadMessage:
+            careful = None
+        quick = twilio.audio_of(line)
+        if isinstance(careful, twilio.Media):
+            assert quick == careful.payload
+        elif careful is not None:
+            assert quick is None
