@@ -33,6 +33,7 @@ PACED_P99_MS = {"pipecat": 100.0}
 """Pipecat paces what it sends by sleeping, which is no overload: it is let pass much later than the others."""
 
 SETTLE_S = 1.5
+MORE_TRIES = 2  # at a number of calls that was too much: the machine has other things to do, too
 MOST_LATE_MS = 8.0  # a generator later than this is itself what is slow
 MOST_CLEAR_MS = 10.0
 
@@ -55,8 +56,8 @@ class Plan:
     @classmethod
     def quick(cls) -> Plan:
         return cls(
-            rounds=2, cost_calls=150, cost_s=3.0, step_s=2.0, steps=(100, 200, 300, 350, 400, 450, 500, 550, 600),
-            small_steps=(10, 20, 30, 40, 60, 80), clear_s=8.0, workers=0,
+            rounds=2, cost_calls=150, cost_s=3.0, step_s=2.0, steps=(200, 300, 350, 400, 450, 500),
+            small_steps=(20, 40, 60, 80), clear_s=8.0, workers=0,
         )  # fmt: skip
 
 
@@ -249,7 +250,9 @@ class MediaBench:
             came_up = await driver.open_calls(contender, calls)
             await trio.sleep(SETTLE_S)
             reading = await self._read(driver, contender, calls, self.plan.step_s)
-            if came_up and not reading.is_good:  # once more: the machine has other things to do, too
+            for _ in range(MORE_TRIES):
+                if not came_up or reading.is_good:
+                    break
                 reading = await self._read(driver, contender, calls, self.plan.step_s)
             verdict = "good" if came_up and reading.is_good else "too much"
             self._say(
