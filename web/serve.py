@@ -26,8 +26,8 @@ DRAIN_PATIENCE_S = 30.0
 # Hypercorn can take a connection for idle while a request is under way on it (the next request of a kept connection
 # overtakes its own "idle" note), and closes it when this is over: so it must be longer than any answer of ours.
 KEEP_ALIVE_S = 75.0
-# New objects before a look at the young; every 10th look goes further, every 100th to all. Seldom enough for steady speech
-# to see none, often enough that the HTTP libraries' cycles (8 kB a call) do not pile up: a soak found that they did.
+# New objects before a look at the young; every 10th look goes further, every 100th to all. So seldom that steady speech
+# sees none, so often that the HTTP libraries' cycles (8 kB a call) do not pile up: a soak found that they did.
 GC_THRESHOLDS = (5_000, 10, 10)
 
 

@@ -25,7 +25,7 @@ PIECE_S, PIECES_A_MINUTE = 5.0, 12
 MOST_GROWTH, MOST_LATE_GROWTH = 1.10, 1.02
 """Of memory: from the first minute to the last, and from the middle to the last. A fresh process still fills its caches
 (SQLite's, the allocator's, five minutes' worth of ended calls that late webhooks must find); an old one must not."""
-COMING_AND_GOING = 24
+COMING_AND_GOING = 48
 """Tasks, sockets and files of calls that begin or end just then, and of HTTP connections that happen to be open."""
 
 
