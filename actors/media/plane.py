@@ -256,6 +256,8 @@ class MediaPlane:
     def _round(self) -> None:
         now = self._now = trio.current_time()
         wires = self._wires
+        if self._to_flush:  # what the calls' tasks have ordered since; a `clear` must not wait for this whole round
+            self._write_and_report()
         backlog, self._to_read = self._to_read, []
         for wire in backlog:
             self._guarded(wire, wire.read)
