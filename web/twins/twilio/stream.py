@@ -204,8 +204,8 @@ class Stream:
                 if message is None:
                     break
                 await socket.send_message(message)
-        except ConnectionClosed:
-            pass
+        except ConnectionClosed as closed:
+            self._note_close(closed.reason)  # the writer may meet the close before the reader does
         scope.cancel()
 
     async def _read(self, socket: WebSocketConnection, scope: trio.CancelScope) -> None:
