@@ -5,7 +5,7 @@ Unknown keys are errors: a misspelt policy must not be a silent default.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,12 +27,73 @@ class Limits(_Strict, frozen=True):
     concurrent_calls: int = 500
 
 
-class Turns(_Strict, frozen=True):
-    """When the caller is taken to speak. Each meaning in one line; more to come with turn-taking proper."""
+class Phrases(_Strict, frozen=True):
+    """Words that decide by themselves whether the caller cuts in, beside the built-in lists (`engine.phrases`)."""
 
-    debounce_ms: int = 300  # quiet after an interruption before the agent may be heard again
-    voice_ms: int = 40  # so much voiced audio while the agent speaks is a barge-in
-    partial_chars: int = 3  # a partial transcript of so many characters is a barge-in
+    languages: list[str] = ["en"]  # whose built-in lists are used
+    always_interrupt: list[str] = []  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
+    never_interrupt: list[str] = []  # "uh-huh", "yeah": the agent goes on
+
+
+class Keywords(_Strict, frozen=True):
+    """Only speech with one of these words cuts in, at these hours."""
+
+    words: list[str]
+    hours: str = ""  # "21:00-07:00": only then; empty: always
+    timezone: str = "UTC"  # IANA name, for `hours`
+
+
+class Turns(_Strict, frozen=True):
+    """When the caller is taken to speak, and what the agent then does. `specs/turn-taking.md` explains each."""
+
+    hold: bool = True  # silence the agent at the first voice, decide afterwards; false: only words interrupt
+    voice_ms: int = 40  # so much voiced audio in a row is a voice: the agent is held
+    min_speech_ms: int = 160  # a voice shorter than this, without words, was a noise: the agent goes on at once
+    confirm_ms: int = 700  # so long after the voice ended we wait for its words; none: the agent goes on
+    longest_hold_ms: int = 1500  # a voice that brings no words for so long is background: the agent goes on
+    debounce_ms: int = 300  # the caller must be quiet for so long before the agent may be heard; the latest words win
+    partial_chars: int = 3  # a transcript with fewer characters means nothing: "more than two"
+    confidence: float = 0.7  # a transcript that is less sure than this does not interrupt; without a number it may
+    stale_ms: int = 2000  # what Vapi heard longer ago than this does not interrupt any more
+    interrupt_on: Literal["partials", "finals"] = "partials"
+    act_on: Literal["finals", "partials"] = "finals"  # which transcripts make the caller's turn
+    phrases: Phrases = Phrases()
+    keywords: Keywords | None = None
+    noise_floor_db: float = 11.0  # quieter than this is never a voice (scale of `engine.voice`)
+    echo_guard: bool = True  # the agent's own words coming back over a loudspeaker do not interrupt it
+    longest_caller_s: float = 60.0  # the caller talks on for so long: the agent is told to step in; 0: never
+    uninterruptible: list[str] = []  # a speech that holds one of these phrases is heard to its end (legal text)
+    interruptible_goodbye: bool = True  # cutting into our goodbye cancels the hang-up
+    heard: Literal["truncate", "keep", "again"] = "truncate"  # what was not heard: cut it, keep it, offer it again
+    heard_again: list[str] = []  # speeches that hold one of these phrases are offered again when cut
+    heard_keep: list[str] = []  # … are kept whole in the record
+    tell_heard: bool = True  # tell Vapi what the caller heard of a speech that was cut
+
+
+class Silence(_Strict, frozen=True):
+    """Never nothing: what is said when the agent owes an answer, or the caller is silent."""
+
+    fillers: Literal["clips", "vapi", "off"] = "clips"  # our own voice, pre-rendered, or Vapi's `say`
+    filler_after_ms: int = 500  # of owed speech
+    progress_after_ms: int = 1700  # of silence after a filler or a progress line
+    unheard_after_ms: int = 1800  # the caller spoke, but nobody knows what
+    give_up_s: float = 8.0  # the agent owes an answer and gives no sign of life: fall back
+    idle_prompts_s: list[float] = [10.0, 20.0]  # the caller is silent for so long: ask; then `limits.idle_s`
+    holding: list[str] = ["One moment, please.", "Thank you for holding."]
+    filler: list[str] = ["Okay.", "Mm-hm.", "Let me see."]
+    progress: list[str] = ["One moment, please.", "I am still on it.", "Thank you for waiting."]
+    unheard: list[str] = ["Sorry, I did not catch that."]
+    idle: list[str] = ["Are you still there?", "Hello? I cannot hear you."]
+    goodbye: list[str] = ["I cannot hear you, so I will hang up now. Goodbye."]
+    files: dict[str, str] = {}  # line → WAV file beside the agent file: said with that voice instead
+
+
+class Digits(_Strict, frozen=True):
+    """Keys of the caller's phone, collected before the agent is told."""
+
+    between_ms: int = 2000  # so long after the last key the number is complete
+    end: str = "#"  # completes it at once; not part of it
+    most: int = 32
 
 
 class ToolCallPlan(_Strict, frozen=True):
@@ -91,6 +152,8 @@ class Agent(_Strict, frozen=True):
     fallback: Fallback = Fallback()
     limits: Limits = Limits()
     turns: Turns = Turns()
+    silence: Silence = Silence()
+    digits: Digits = Digits()
     twin: TwinPlan = TwinPlan()
 
 
