@@ -30,15 +30,15 @@ class Limits(_Strict, frozen=True):
 class Phrases(_Strict, frozen=True):
     """Words that decide by themselves whether the caller cuts in, beside the built-in lists (`engine.phrases`)."""
 
-    languages: list[str] = ["en"]  # whose built-in lists are used
-    always_interrupt: list[str] = []  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
-    never_interrupt: list[str] = []  # "uh-huh", "yeah": the agent goes on
+    languages: tuple[str, ...] = ("en",)  # whose built-in lists are used
+    always_interrupt: tuple[str, ...] = ()  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
+    never_interrupt: tuple[str, ...] = ()  # "uh-huh", "yeah": the agent goes on
 
 
 class Keywords(_Strict, frozen=True):
     """Only speech with one of these words cuts in, at these hours."""
 
-    words: list[str]
+    words: tuple[str, ...]
     hours: str = ""  # "21:00-07:00": only then; empty: always
     timezone: str = "UTC"  # IANA name, for `hours`
 
@@ -62,11 +62,11 @@ class Turns(_Strict, frozen=True):
     noise_floor_db: float = 11.0  # quieter than this is never a voice (scale of `engine.voice`)
     echo_guard: bool = True  # the agent's own words coming back over a loudspeaker do not interrupt it
     longest_caller_s: float = 60.0  # the caller talks on for so long: the agent is told to step in; 0: never
-    uninterruptible: list[str] = []  # a speech that holds one of these phrases is heard to its end (legal text)
+    uninterruptible: tuple[str, ...] = ()  # a speech that holds one of these phrases is heard to its end (legal text)
     interruptible_goodbye: bool = True  # cutting into our goodbye cancels the hang-up
     heard: Literal["truncate", "keep", "again"] = "truncate"  # what was not heard: cut it, keep it, offer it again
-    heard_again: list[str] = []  # speeches that hold one of these phrases are offered again when cut
-    heard_keep: list[str] = []  # … are kept whole in the record
+    heard_again: tuple[str, ...] = ()  # speeches that hold one of these phrases are offered again when cut
+    heard_keep: tuple[str, ...] = ()  # … are kept whole in the record
     tell_heard: bool = True  # tell Vapi what the caller heard of a speech that was cut
 
 
@@ -78,13 +78,13 @@ class Silence(_Strict, frozen=True):
     progress_after_ms: int = 1700  # of silence after a filler or a progress line
     unheard_after_ms: int = 1800  # the caller spoke, but nobody knows what
     give_up_s: float = 8.0  # the agent owes an answer and gives no sign of life: fall back
-    idle_prompts_s: list[float] = [10.0, 20.0]  # the caller is silent for so long: ask; then `limits.idle_s`
-    holding: list[str] = ["One moment, please.", "Thank you for holding."]
-    filler: list[str] = ["Okay.", "Mm-hm.", "Let me see."]
-    progress: list[str] = ["One moment, please.", "I am still on it.", "Thank you for waiting."]
-    unheard: list[str] = ["Sorry, I did not catch that."]
-    idle: list[str] = ["Are you still there?", "Hello? I cannot hear you."]
-    goodbye: list[str] = ["I cannot hear you, so I will hang up now. Goodbye."]
+    idle_prompts_s: tuple[float, ...] = (10.0, 20.0)  # the caller is silent for so long: ask; then `limits.idle_s`
+    holding: tuple[str, ...] = ("One moment, please.", "Thank you for holding.")
+    filler: tuple[str, ...] = ("Okay.", "Mm-hm.", "Let me see.")
+    progress: tuple[str, ...] = ("One moment, please.", "I am still on it.", "Thank you for waiting.")
+    unheard: tuple[str, ...] = ("Sorry, I did not catch that.",)
+    idle: tuple[str, ...] = ("Are you still there?", "Hello? I cannot hear you.")
+    goodbye: tuple[str, ...] = ("I cannot hear you, so I will hang up now. Goodbye.",)
     files: dict[str, str] = {}  # line → WAV file beside the agent file: said with that voice instead
 
 
