@@ -1,16 +1,22 @@
-"""The agent's audio on its way to the caller's ear: pieces, marks and milliseconds. Pure; time comes in as `now`.
+"""The agent's audio on its way to the caller's ear: pieces, marks, milliseconds, the gate. Pure; time comes as `now`.
 
 Vapi sends clumps of any size, and perhaps silence between sentences (reference/vapi.md §4.3); Twilio wants whole
 frames, plays them at real time, and returns a mark when everything before it was heard, or at once when it was
 cleared (reference/twilio.md §10). Every utterance has a number, its epoch; a mark carries it (`u-<utterance>.<piece>`),
 so a mark that comes late is known for what it is.
+
+The gate has three positions. *Open*: audio goes on to Twilio. *Held*: it waits here, and what Twilio had but had not
+played was taken back, so that `let_speak` goes on with the very frame that the caller did not hear. *Shut*: it is
+dropped, until a moment that is given; from then on the gate is held.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
 
 from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, duration_ms, padded
 from engine.voice import is_silent
@@ -33,6 +39,7 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Started:
     utterance: int
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +52,77 @@ Move = Audio | Mark | Started | Done
 BYTES_PER_S = SAMPLE_RATE_HZ
 
 
+class Gate(Enum):
+    OPEN = "open"
+    HELD = "held"
+    SHUT = "shut"
+
+
 @dataclass(frozen=True, slots=True)
-class Cleared:
-    """What a barge-in cost: of which utterance, how much of it was heard, how much was dropped unheard."""
+class Cut:
+    """Where the caller's ear was when the agent fell silent: in which utterance, how much of it heard, how much not."""
 
     utterance: int
     heard_ms: float
-    dropped_ms: float
+    unheard_ms: float
+
+
+@dataclass(slots=True)
+class _Speech:
+    """Audio that waits for its turn: a speech that has not begun to leave."""
+
+    audio: bytearray = field(default_factory=bytearray)
+    ours: bool = False
+    closed: bool = False
+
+
+OPEN, HELD, SHUT = Gate.OPEN, Gate.HELD, Gate.SHUT
 
 
 class Playout:
     """One call's outgoing audio. Each method returns the moves to make, in order.
 
     Args:
-        prebuffer_ms: held back at the start of an utterance, so that a clump that comes late makes no gap.
+        prebuffer_ms: held back at the start of an utterance, so that a clump that comes late makes no gap. Grows by
+            what was missing, up to `MOST_PREBUFFER_S`, and shrinks again with each utterance that had no gap.
         mark_every_ms: at most so much audio between two marks.
         most_ms: more than this never waits here; the oldest goes first and is counted in `dropped_ms`.
     """
 
     __slots__ = (
-        "_closed", "_empty_at", "_first_at", "_heard_bytes", "_mark_every_bytes", "_marked_bytes", "_most_bytes",
-        "_outstanding", "_piece", "_prebuffer_bytes", "_prebuffer_s", "_pushed_at", "_running", "_sent_bytes",
-        "_waiting", "dropped_ms", "late_marks", "utterance",
+        "_cleared", "_closed", "_empty_at", "_first_at", "_gap_s", "_gaps", "_heard_bytes", "_kept", "_kept_bytes",
+        "_lag_s", "_later", "_least_prebuffer_s", "_log", "_log_bytes", "_mark_every_bytes", "_marked_bytes",
+        "_most_bytes", "_outstanding", "_piece", "_prebuffer_s", "_probes", "_prune_at", "_pushed_at", "_rtt_s",
+        "_running", "_sent_bytes", "_shut_until", "_waiting", "_waiting_ours", "dropped_ms", "gap_ms", "gate",
+        "late_marks", "marks_back", "ours", "stale_ms", "utterance",
     )  # fmt: skip
 
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
     MARK_PATIENCE_S = 2.0  # a mark this much later than its audio will not come any more
+    MOST_PREBUFFER_S = 0.42
+    REMEMBERED_BYTES = BYTES_PER_S * 3 // 2  # of what was heard: for the echo guard
 
     def __init__(self, *, prebuffer_ms: int = 60, mark_every_ms: int = 200, most_ms: int = 30_000) -> None:
-        self._prebuffer_bytes = prebuffer_ms * BYTES_PER_MS
-        self._prebuffer_s = prebuffer_ms / 1000
+        self._least_prebuffer_s = self._prebuffer_s = prebuffer_ms / 1000
         self._mark_every_bytes = mark_every_ms * BYTES_PER_MS
         self._most_bytes = most_ms * BYTES_PER_MS
         self.utterance = 0
+        self.ours = False  # the present utterance is one of our own lines
+        self.gate = OPEN
         self.dropped_ms = 0.0
+        self.stale_ms = 0.0  # agent audio that came while the gate was shut
+        self.gap_ms = 0.0  # silence in the middle of an utterance, because audio came too late
         self.late_marks = 0
-        self._waiting = bytearray()
+        self._shut_until = 0.0
+        self._waiting = bytearray()  # of the present utterance, or of the one that is about to begin
+        self._waiting_ours = False
+        self._later: deque[_Speech] = deque()  # speeches after that one
+        self._kept: deque[bytes] = deque()  # taken back from Twilio by `hold`
+        self._kept_bytes = 0
         self._closed = False  # the agent says that this speech is complete
         self._running = False  # an utterance has started and is not done
+        self._gaps = 0
+        self._gap_s = 0.0  # the last silence in the middle of the present utterance, not yet judged
         self._pushed_at = 0.0
         self._first_at = 0.0
         self._piece = 0
@@ -91,11 +131,21 @@ class Playout:
         self._outstanding: deque[tuple[str, int]] = deque()
         self._heard_bytes = 0
         self._empty_at = 0.0  # when Twilio will have played all that we sent, if it lost no time
+        self._log: deque[bytes] = deque()  # what Twilio got last: not yet heard, and a little that was
+        self._log_bytes = 0
+        self._prune_at = self.REMEMBERED_BYTES
+        self._cleared: set[str] = set()
+        self.marks_back = 0  # of the marks that the last `hold` cleared, so many have returned
+        self._probes: dict[str, float] = {}
+        self._rtt_s: float | None = None  # of a mark on an empty buffer
+        self._lag_s = 0.0  # how much later than by our clock Twilio plays, beyond the round trip
 
     @property
     def busy(self) -> bool:
         """Whether anything is being heard or waits to be."""
-        return self._running or bool(self._waiting)
+        return self._running or bool(self._waiting) or bool(self._later)
+
+    # --- audio ------------------------------------------------------------------------------------------------------
 
     def passes(self, mulaw: bytes, now: float) -> bool:
         """Whether this audio, whole frames in the middle of an utterance, just goes on to Twilio; it is counted then.
@@ -107,113 +157,306 @@ class Playout:
             self._waiting
             or self._closed
             or not self._running
+            or self.gate is not OPEN
             or size % FRAME_BYTES
+            or self.ours
             or self._sent_bytes + size - self._marked_bytes >= self._mark_every_bytes
         ):
             return False
         self._sent_bytes += size
+        self._log.append(mulaw)
+        self._log_bytes += size
         self._pushed_at = now
-        self._empty_at = (self._empty_at if self._empty_at > now else now) + size / BYTES_PER_S
+        empty_at = self._empty_at
+        if empty_at > now:
+            self._empty_at = empty_at + size / BYTES_PER_S
+        else:
+            self._ran_dry(now)
+            self._empty_at = now + size / BYTES_PER_S
         return True
 
-    def push(self, mulaw: bytes, now: float) -> list[Move]:
-        """Audio from the agent."""
-        if not self.busy or (self._closed and not self._waiting):
-            if is_silent(mulaw):
-                return []  # between sentences: forwarding it would only let delay pile up at Twilio
+    def push(self, mulaw: bytes, now: float, *, ours: bool = False) -> list[Move]:
+        """Audio from the agent, or a line of `ours`."""
+        if self.gate is SHUT and not ours:
+            if now < self._shut_until:
+                self.stale_ms += duration_ms(mulaw)
+                return []
+            self.gate = HELD
+        if self._goes_on(ours):
+            self._waiting += mulaw
+        elif not ours and is_silent(mulaw) and not (self._later and not self._later[-1].closed):
+            return []  # between sentences: forwarding it would only let delay pile up at Twilio
+        else:
+            self._add_speech(mulaw, now, ours)
+        self._pushed_at = now
+        self._bound()
+        return self._send(now) if self.gate is OPEN else []
+
+    def _goes_on(self, ours: bool) -> bool:
+        """Whether audio belongs to the speech at hand."""
+        if self._later or self._closed:
+            return False
+        return (self._running and self.ours is ours) or (bool(self._waiting) and self._waiting_ours is ours)
+
+    def _add_speech(self, mulaw: bytes, now: float, ours: bool) -> None:
+        """A new speech begins, at once or after those that wait."""
+        last = self._later[-1] if self._later else None
+        if last is not None and not last.closed and last.ours is ours:
+            last.audio += mulaw
+        elif self._waiting or self._kept or self._later or (self._running and self.gate is not OPEN):
+            self._later.append(_Speech(bytearray(mulaw), ours))
+        else:
             if self._running:
                 self._forget()  # the next utterance begins before the last mark of this one: its end goes unseen
-            return self._begin(mulaw, now)
-        self._waiting += mulaw
-        self._pushed_at = now
-        excess = len(self._waiting) - self._most_bytes
-        if excess > 0:
-            del self._waiting[:excess]
-            self.dropped_ms += duration_ms(excess)
-        return self._send(now)
+            self._begin(bytearray(mulaw), now, ours, closed=False)
 
-    def finish(self, now: float) -> list[Move]:
+    def finish(self, now: float, *, ours: bool = False) -> list[Move]:
         """The agent says that its speech is complete: fill up the last frame, and mark the end."""
-        if not self.busy:
+        for speech in reversed(self._later):
+            if speech.ours is ours:
+                speech.closed = True
+                return []
+        if not self.busy or (self.ours if self._running else self._waiting_ours) is not ours:
             return []
         self._closed = True
-        return self._send(now)
+        return self._send(now) if self.gate is OPEN else []
 
     def tick(self, now: float) -> Sequence[Move]:
         """Time passes: about every 20 ms."""
         waiting = self._waiting
         if not self._running and not waiting:
             return ()
+        if self.gate is not OPEN:
+            return self._tick_held(now)
         if not waiting and not self._closed and now - self._pushed_at < self._prebuffer_s:
             return ()  # in the middle of an utterance, and sound came just now
         moves = self._send(now)
         if not self._running:
             return moves
-        resting_s = now - self._pushed_at
-        if not self._closed and resting_s >= self.REST_S and not self._waiting:
+        if not self._closed and now - self._pushed_at >= self.REST_S and not self._waiting:
             self._closed = True
         if self._outstanding and now >= self._empty_at + self.MARK_PATIENCE_S:
             self._outstanding.clear()
             self._heard_bytes = self._sent_bytes
         return [*moves, *self._mark(now), *self._check_done()]
 
+    def _tick_held(self, now: float) -> Sequence[Move]:
+        if not self._closed and not self._later and now - self._pushed_at >= self.REST_S:
+            self._closed = True
+        return ()
+
+    # --- the gate ---------------------------------------------------------------------------------------------------
+
+    def hold(self, now: float) -> Cut:
+        """Silence the agent and keep what was not heard. Twilio must be told `clear` by the caller of this."""
+        heard_ms = self.heard_ms(now)
+        if self.gate is OPEN:
+            self._take_back(now)
+            self.gate = HELD
+        return Cut(self.utterance, heard_ms, self.unheard_ms)
+
+    def drop(self, now: float, *, guard_s: float = 0.0) -> Cut:
+        """Forget everything, and what still comes for `guard_s`; after that the gate is held."""
+        cut = self.hold(now)
+        self._forget()
+        self._waiting.clear()
+        self._later.clear()
+        self.gate = SHUT if guard_s > 0 else HELD
+        self._shut_until = now + guard_s if guard_s != inf else inf
+        return cut
+
+    def keep(self) -> None:
+        """What comes from now on is new: a shut gate becomes a held one."""
+        if self.gate is SHUT:
+            self.gate = HELD
+
+    def let_speak(self, now: float) -> list[Move]:
+        """Open the gate: go on with what was kept, to the frame, and with all that came meanwhile."""
+        if self.gate is OPEN:
+            return []
+        self.gate = OPEN
+        moves: list[Move] = []
+        while self._kept:
+            moves += self._put(self._kept.popleft(), now)
+        self._kept_bytes = 0
+        moves += self._send(now)
+        if self._running and self._closed and not self._later:
+            moves += [*self._mark(now), *self._check_done()]
+        return moves
+
+    def _take_back(self, now: float) -> None:
+        """What Twilio has and has not played becomes ours again."""
+        unplayed = min(self._unplayed_bytes(now), self._log_bytes)
+        unplayed = min((unplayed + FRAME_BYTES // 2) // FRAME_BYTES * FRAME_BYTES, self._log_bytes)
+        wanted = unplayed
+        while wanted > 0:
+            piece = self._log.pop()
+            if len(piece) > wanted:
+                self._log.append(piece[: len(piece) - wanted])
+                piece = piece[len(piece) - wanted :]
+            self._kept.appendleft(piece)
+            wanted -= len(piece)
+        self._log_bytes -= unplayed
+        self._kept_bytes = unplayed
+        self._sent_bytes = max(0, self._sent_bytes - unplayed)
+        self._marked_bytes = min(self._marked_bytes, self._sent_bytes)
+        self._cleared = {name for name, _ in self._outstanding}
+        self.marks_back = 0
+        self._outstanding.clear()
+        self._heard_bytes = min(self._heard_bytes, self._sent_bytes)
+        self._empty_at = now
+
+    @property
+    def unheard_ms(self) -> float:
+        """What waits here and was not heard, in milliseconds."""
+        later = sum(len(speech.audio) for speech in self._later)
+        return duration_ms(self._kept_bytes + len(self._waiting) + later)
+
+    # --- what was heard ---------------------------------------------------------------------------------------------
+
+    def probe(self, name: str, now: float) -> Mark:
+        """A mark that comes back as soon as Twilio has played what it has: on an empty buffer, the round trip."""
+        self._probes[name] = now
+        return Mark(name)
+
     def mark_returned(self, name: str, now: float) -> list[Move]:
         """Twilio returned a mark: all before it was heard, or was cleared long ago."""
+        sent_at = self._probes.pop(name, None)
+        if sent_at is not None:
+            rtt_s = now - sent_at
+            self._rtt_s = rtt_s if self._rtt_s is None else min(rtt_s, self._rtt_s * 1.1)
+            return []
         if not any(name == waiting for waiting, _ in self._outstanding):
-            self.late_marks += 1
+            if name in self._cleared:
+                self._cleared.discard(name)
+                self.marks_back += 1
+            else:
+                self.late_marks += 1
             return []
         while self._outstanding:
             waiting, position = self._outstanding.popleft()
             self._heard_bytes = max(self._heard_bytes, position)
             if waiting == name:
+                self._measure_lag(position, now)
                 break
         return self._check_done()
 
-    def clear(self, now: float) -> Cleared:
-        """Barge-in: forget everything. Twilio must be told `clear` by the caller of this."""
-        heard_ms = self.heard_ms(now)
-        unsent_ms = duration_ms(len(self._waiting))
-        dropped_ms = duration_ms(self._sent_bytes) - heard_ms + unsent_ms
-        self._forget()
-        self._empty_at = 0.0
-        return Cleared(self.utterance, heard_ms, dropped_ms)
+    def _measure_lag(self, position: int, now: float) -> None:
+        """The mark tells when its audio was really played; the send clock does not know of a late start."""
+        if self._rtt_s is None:
+            return
+        by_clock = self._empty_at - (self._sent_bytes - position) / BYTES_PER_S
+        self._lag_s = max(0.0, now - by_clock - self._rtt_s)
+
+    def _unplayed_bytes(self, now: float) -> int:
+        left_s = self._empty_at + self._lag_s - now
+        return int(left_s * BYTES_PER_S) if left_s > 0 else 0
 
     def heard_ms(self, now: float) -> float:
         """How much of the present utterance the caller has heard: the send clock, never behind a returned mark."""
         if not self._running:
             return 0.0
-        unplayed_ms = max(0.0, self._empty_at - now) * 1000
-        by_clock_ms = max(0.0, duration_ms(self._sent_bytes) - unplayed_ms)
-        return max(by_clock_ms, duration_ms(self._heard_bytes))
+        by_clock = self._sent_bytes - self._unplayed_bytes(now)
+        return duration_ms(max(0, by_clock, self._heard_bytes))
 
-    def _begin(self, mulaw: bytes, now: float) -> list[Move]:
-        self._waiting += mulaw
-        self._closed = False
+    def heard_lately(self, now: float, ms: int) -> bytes:
+        """What the caller heard in the last so many milliseconds, by the send clock; shorter where it was silent."""
+        unplayed = self._unplayed_bytes(now)
+        joined = b"".join(self._log)
+        end = max(0, len(joined) - unplayed)
+        idle = max(0, int((now - self._empty_at - self._lag_s) * BYTES_PER_S))
+        return joined[max(0, end - ms * BYTES_PER_MS + idle) : end] if idle < ms * BYTES_PER_MS else b""
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, audio: bytearray, now: float, ours: bool, *, closed: bool) -> None:
+        self._waiting = audio
+        self._waiting_ours = ours
+        self._closed = closed
         self._first_at = self._pushed_at = now
-        return self._send(now)
+
+    def _bound(self) -> None:
+        excess = len(self._waiting) + sum(len(speech.audio) for speech in self._later) - self._most_bytes
+        while excess > 0 and (self._waiting or self._later):
+            oldest = self._waiting or self._later[0].audio
+            lost = min(excess, len(oldest))
+            del oldest[:lost]
+            excess -= lost
+            self.dropped_ms += duration_ms(lost)
+            if not self._waiting and self._later and not self._later[0].audio:
+                self._later.popleft()
 
     def _send(self, now: float) -> list[Move]:
+        moves = self._send_waiting(now)
+        while self._later and not self._waiting and (self._closed or not self._running):
+            speech = self._later.popleft()
+            if self._running:
+                moves += self._mark(now)
+                self._forget()
+            self._begin(speech.audio, now, speech.ours, closed=speech.closed)
+            self._first_at = now - self._prebuffer_s  # it has waited long enough
+            moves += self._send_waiting(now)
+        return moves
+
+    def _send_waiting(self, now: float) -> list[Move]:
         moves: list[Move] = []
         if not self._running:
-            ready = len(self._waiting) >= self._prebuffer_bytes or now - self._first_at >= self._prebuffer_s
-            if not (ready or self._closed):
-                return []
+            if not self._waiting:
+                return moves
+            enough = len(self._waiting) >= self._prebuffer_s * BYTES_PER_S
+            if not (enough or now - self._first_at >= self._prebuffer_s or self._closed):
+                return moves
             self._start(now)
-            moves.append(Started(self.utterance))
+            moves.append(Started(self.utterance, self.ours))
         stale = now - self._pushed_at >= self._prebuffer_s  # a part of a frame must not wait for the next sentence
         whole = len(self._waiting) // FRAME_BYTES * FRAME_BYTES
         audio = padded(bytes(self._waiting)) if self._closed or stale else bytes(self._waiting[:whole])
         if audio:
             del self._waiting[: len(audio)]
-            self._sent_bytes += len(audio)
-            self._empty_at = max(self._empty_at, now) + duration_ms(audio) / 1000
-            moves.append(Audio(audio))
+            moves += self._put(audio, now)
         return [*moves, *self._mark(now)]
+
+    def _put(self, audio: bytes, now: float) -> list[Move]:
+        """Hand audio over to Twilio, and keep account of it."""
+        self._sent_bytes += len(audio)
+        if now > self._empty_at and self._sent_bytes > len(audio):
+            self._ran_dry(now)
+        self._empty_at = max(self._empty_at, now) + duration_ms(audio) / 1000
+        self._log.append(audio)
+        self._log_bytes += len(audio)
+        if self._log_bytes > self._prune_at:
+            self._prune(now)
+        return [Audio(audio)]
+
+    def _prune(self, now: float) -> None:
+        """Forget what was heard long ago."""
+        wanted = self._unplayed_bytes(now) + self.REMEMBERED_BYTES
+        while self._log and self._log_bytes - len(self._log[0]) > wanted:
+            self._log_bytes -= len(self._log.popleft())
+        self._prune_at = self._log_bytes + BYTES_PER_S
+
+    def _ran_dry(self, now: float) -> None:
+        """The caller hears a gap in the middle of an utterance."""
+        gap_s = now - self._empty_at
+        if gap_s < self.REST_S:
+            self._gap_s = gap_s
+
+    def _judge_gap(self, now: float) -> None:
+        """Was it jitter, or did the agent pause? What was only late comes all at once afterwards."""
+        if self._empty_at - now >= self._gap_s / 2:
+            self._gaps += 1
+            self.gap_ms += self._gap_s * 1000
+            self._prebuffer_s = min(self._prebuffer_s + self._gap_s, self.MOST_PREBUFFER_S)
+            self._gap_s = 0.0
 
     def _start(self, now: float) -> None:
         self.utterance += 1
+        self.ours = self._waiting_ours
         self._running = True
-        self._piece = self._sent_bytes = self._marked_bytes = self._heard_bytes = 0
+        if not self._gaps:
+            self._prebuffer_s = max(self._least_prebuffer_s, self._prebuffer_s * 0.9)
+        self._piece = self._sent_bytes = self._marked_bytes = self._heard_bytes = self._gaps = 0
+        self._lag_s = self._gap_s = 0.0
         self._outstanding.clear()
         self._empty_at = max(self._empty_at, now)
 
@@ -222,14 +465,18 @@ class Playout:
         resting = self._closed or now - self._pushed_at >= self._prebuffer_s
         if unmarked <= 0 or (unmarked < self._mark_every_bytes and not resting):
             return []
+        if self._gap_s:
+            self._judge_gap(now)
         self._piece += 1
         self._marked_bytes = self._sent_bytes
         name = f"u-{self.utterance}.{self._piece}"
         self._outstanding.append((name, self._sent_bytes))
+        if self._log_bytes > self._prune_at:
+            self._prune(now)
         return [Mark(name)]
 
     def _check_done(self) -> list[Move]:
-        unfinished = self._waiting or self._outstanding or self._sent_bytes > self._marked_bytes
+        unfinished = self._waiting or self._kept or self._outstanding or self._sent_bytes > self._marked_bytes
         if not self._running or not self._closed or unfinished:
             return []
         done = Done(self.utterance, duration_ms(self._sent_bytes))
@@ -238,6 +485,8 @@ class Playout:
 
     def _forget(self) -> None:
         self._waiting.clear()
+        self._kept.clear()
+        self._kept_bytes = 0
         self._outstanding.clear()
-        self._running = self._closed = False
+        self._running = self._closed = self.ours = False
         self._sent_bytes = self._marked_bytes = self._heard_bytes = 0
