@@ -16,6 +16,7 @@ import msgspec
 
 from engine.errors import BadMessage
 from engine.tools import ToolResult
+from engine.wire.vapi_values import SpokenWord, confidence, epoch_ms, number, spoken_words
 
 MOST_FRAME_BYTES = 1024 * 1024  # a conversation-update repeats the whole conversation
 
@@ -37,11 +38,30 @@ class Transcript:
     role: str
     text: str = field(repr=False)
     final: bool
+    confidence: float | None = None  # 0 to 1; on the caller's finals, from some transcribers
+    at_ms: float | None = None  # Vapi's clock, epoch; seldom there on the websocket (§4.4)
 
 
 @dataclass(frozen=True, slots=True)
 class UserInterrupted:
-    pass
+    turn_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceInput:
+    """A piece of text that goes to the voice now; its audio comes later. Not for every speech (§4.4)."""
+
+    text: str = field(repr=False)
+    turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpoke:
+    """`assistant.speechStarted`: the turn's text as far as it is known, and the latest words with their times."""
+
+    text: str = field(repr=False)
+    turn: int | None = None
+    words: tuple[SpokenWord, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,8 @@ Message = (
     | SpeechUpdate
     | Transcript
     | UserInterrupted
+    | VoiceInput
+    | AgentSpoke
     | ToolCalls
     | FunctionCall
     | EndOfCallReport
@@ -120,10 +142,10 @@ class Webhook:
 
 
 _NOTED = frozenset({
-    "conversation-update", "model-output", "voice-input", "assistant.started", "assistant.speechStarted",
-    "transfer-update", "transfer-destination-request", "handoff-destination-request", "phone-call-control",
-    "language-change-detected", "language-changed", "knowledge-base-request", "call.endpointing.request",
-    "voice-request", "workflow.node.started", "metadata", "tool-calls-result", "tool.completed",
+    "conversation-update", "model-output", "assistant.started", "transfer-update", "transfer-destination-request",
+    "handoff-destination-request", "phone-call-control", "language-change-detected", "language-changed",
+    "knowledge-base-request", "call.endpointing.request", "voice-request", "workflow.node.started", "metadata",
+    "tool-calls-result", "tool.completed",
 })  # fmt: skip
 _BRACKET = re.compile(r'^transcript\[transcriptType="?(\w+)"?\]$')
 
@@ -154,11 +176,10 @@ def read_webhook(body: bytes) -> Webhook:
     content = _content(message)
     call = message.get("call")
     call_id = _text(call, "id") if isinstance(call, dict) else ""
-    timestamp = message.get("timestamp")
     return Webhook(
         type=message["type"][:80],
         call_id=call_id,
-        timestamp_ms=float(timestamp) if isinstance(timestamp, int | float) else None,
+        timestamp_ms=epoch_ms(message.get("timestamp")),
         content=content,
         raw=message,
     )
@@ -185,12 +206,35 @@ def _content(message: Mapping[str, Any]) -> Message:
         raise BadMessage("no type")
     bracket = _BRACKET.match(kind)
     if bracket:
-        final = bracket[1] == "final" or _text(message, "transcriptType") == "final"
-        return Transcript(_text(message, "role"), _text(message, "transcript"), final)
+        return _transcript(message, final=bracket[1] == "final" or _is_final(message))
     reader = _READERS.get(kind)
     if reader is not None:
         return reader(message)
     return Noted(kind) if kind in _NOTED else Unknown(kind[:80])
+
+
+def _is_final(message: Mapping[str, Any]) -> bool:
+    return _text(message, "transcriptType") == "final"
+
+
+def _transcript(message: Mapping[str, Any], *, final: bool) -> Message:
+    return Transcript(
+        _text(message, "role"),
+        _text(message, "transcript"),
+        final,
+        confidence=confidence(message.get("confidence")),
+        at_ms=epoch_ms(message.get("timestamp")),
+    )
+
+
+def _agent_spoke(message: Mapping[str, Any]) -> Message:
+    timing = message.get("timing")
+    return AgentSpoke(_text(message, "text"), _turn(message), spoken_words(timing) if isinstance(timing, dict) else ())
+
+
+def _turn(message: Mapping[str, Any]) -> int | None:
+    found = number(message.get("turn"))
+    return None if found is None else int(found)
 
 
 def _tool_calls(message: Mapping[str, Any]) -> Message:
@@ -241,8 +285,10 @@ def _function_call(message: Mapping[str, Any]) -> Message:
 _READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {
     "status-update": lambda m: StatusUpdate(_text(m, "status"), _text(m, "endedReason")),
     "speech-update": lambda m: SpeechUpdate(_text(m, "role"), _text(m, "status") == "started"),
-    "transcript": lambda m: Transcript(_text(m, "role"), _text(m, "transcript"), _text(m, "transcriptType") == "final"),
-    "user-interrupted": lambda m: UserInterrupted(),
+    "transcript": lambda m: _transcript(m, final=_is_final(m)),
+    "user-interrupted": lambda m: UserInterrupted(_text(m, "turnId")),
+    "voice-input": lambda m: VoiceInput(_text(m, "input"), _turn(m)),
+    "assistant.speechStarted": _agent_spoke,
     "tool-calls": _tool_calls,
     "function-call": _function_call,
     "end-of-call-report": lambda m: EndOfCallReport(_text(m, "endedReason")),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import BadMessage
 from engine.tools import ToolEffect, ToolResult, ToolSpec
 from engine.wire import vapi, vapi_calls
+from engine.wire.vapi_values import SpokenWord
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "vapi"
 WEBHOOKS = [
@@ -47,16 +48,94 @@ def message_of(name: str) -> vapi.Message:
 
 def test_what_the_samples_say() -> None:
     """The facts that the engine acts on."""
-    assert message_of("transcript-partial") == vapi.Transcript("user", message_of("transcript-partial").text, False)  # type: ignore[union-attr]
+    partial = message_of("transcript-partial")
+    assert partial == vapi.Transcript("user", "A table for four", False, confidence=None, at_ms=1767277804600.0)
     bracket = message_of("transcript-final-bracket-type")
     assert isinstance(bracket, vapi.Transcript) and bracket.final
-    assert isinstance(message_of("user-interrupted"), vapi.UserInterrupted)
+    assert message_of("user-interrupted") == vapi.UserInterrupted(turn_id="6d8a5a1e-0b7c-4b67-9a3f-51c2d0e8f417")
+    assert message_of("voice-input") == vapi.VoiceInput("Yes, four at half past seven is free.")
     assert isinstance(message_of("hang"), vapi.Hang)
     ended = message_of("status-update-ended")
     assert isinstance(ended, vapi.StatusUpdate) and ended.status == "ended" and ended.ended_reason
     report = message_of("end-of-call-report")
     assert isinstance(report, vapi.EndOfCallReport)
     assert isinstance(message_of("end-of-call-report-minimal"), vapi.EndOfCallReport)
+
+
+def test_what_the_caller_said_and_how_sure_that_is() -> None:
+    """A score on finals; on the websocket there is no time as a rule, and nothing is made up."""
+    final = message_of("transcript-final")
+    assert isinstance(final, vapi.Transcript) and final.confidence == 0.97 and final.at_ms == 1767277806340
+    slim = vapi.read_frame(b'{"type":"transcript","role":"user","transcriptType":"partial","transcript":"Hello."}')
+    assert slim == vapi.Transcript("user", "Hello.", False)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "expected"),
+    [
+        (1767277804600, 1767277804600.0),
+        (1767277804600.25, 1767277804600.25),
+        ("2026-01-01T14:30:04.600Z", 1767277804600.0),
+        ("2026-01-01T15:30:04.6+01:00", 1767277804600.0),
+        ("2026-01-01T14:30:04.600", 1767277804600.0),
+        ("yesterday", None),
+        (True, None),
+        (None, None),
+        (10**400, None),
+        ([], None),
+    ],
+)
+def test_moments_in_all_their_forms(timestamp: object, expected: float | None) -> None:
+    """Milliseconds, with a fraction, or ISO text; anything else is no time, and the webhook is read all the same."""
+    body = json.dumps({"message": {"type": "transcript", "timestamp": timestamp}}).encode()
+    hook = vapi.read_webhook(body)
+    assert hook.timestamp_ms == expected
+    assert isinstance(hook.content, vapi.Transcript) and hook.content.at_ms == expected
+
+
+@pytest.mark.parametrize("odd", [97, -0.1, "0.9", True, None, [0.9]])
+def test_a_confidence_that_is_none(odd: object) -> None:
+    """Better no number than a wrong one: without a number words may interrupt."""
+    frame = vapi.read_frame(json.dumps({"type": "transcript", "confidence": odd}).encode())
+    assert isinstance(frame, vapi.Transcript) and frame.confidence is None
+
+
+def spoke(timing: object) -> list[SpokenWord]:
+    frame = json.dumps({"type": "assistant.speechStarted", "text": "Yes, four", "turn": 2, "timing": timing})
+    message = vapi.read_frame(frame.encode())
+    assert isinstance(message, vapi.AgentSpoke) and (message.text, message.turn) == ("Yes, four", 2)
+    return list(message.words)
+
+
+def test_when_the_agent_speaks_which_word() -> None:
+    """Both forms of timing (§7), and a segment without times of its words as one stretch."""
+    alignment = {"words": ["Yes,", " ", "four"], "wordsStartTimesMs": [0, 300, 310], "wordsEndTimesMs": [300, 310, 600]}
+    assert spoke({"type": "word-alignment", **alignment}) == [("Yes,", 0, 300), (" ", 300, 310), ("four", 310, 600)]
+    words = [{"word": "Yes,", "startMs": 0, "endMs": 300}, {"word": "four", "startMs": 310.5, "endMs": 600}]
+    progress = {"type": "word-progress", "wordsSpoken": 2, "totalWords": 0, "segment": "Yes, four"}
+    assert spoke({**progress, "words": words}) == [("Yes,", 0, 300), ("four", 310.5, 600)]
+    assert spoke({**progress, "segmentDurationMs": 600}) == [("Yes, four", 0, 600)]
+    assert spoke(progress) == []
+    sample = message_of("assistant-speech-started")
+    assert isinstance(sample, vapi.AgentSpoke) and sample.words == (("Yes, four at half past seven", 0, 1700),)
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        None,
+        [],
+        "word-alignment",
+        {"words": ["a"], "wordsStartTimesMs": [], "wordsEndTimesMs": []},
+        {"words": ["a"], "wordsStartTimesMs": [5], "wordsEndTimesMs": [1]},
+        {"words": [7, None], "wordsStartTimesMs": [0, "x"], "wordsEndTimesMs": [1, 2]},
+        {"words": [7, {"word": "a"}, {"word": "a", "startMs": -1, "endMs": 5}]},
+        {"segment": 5, "segmentDurationMs": 5},
+    ],
+)
+def test_timing_that_cannot_be_read(timing: object) -> None:
+    """The text is kept, the times are not."""
+    assert spoke(timing) == []
 
 
 @pytest.mark.parametrize("name", ["tool-calls", "tool-calls-flat", "tool-calls-string-arguments"])
@@ -99,7 +178,8 @@ def test_no_bytes_raise_anything_else(payload: bytes) -> None:
 
 TYPES = st.sampled_from([
     "status-update", "speech-update", "transcript", "tool-calls", "function-call", "end-of-call-report",
-    "assistant-request", "user-interrupted", 'transcript[transcriptType="final"]', "brand-new",
+    "assistant-request", "user-interrupted", "voice-input", "assistant.speechStarted", "brand-new",
+    'transcript[transcriptType="final"]',
 ])  # fmt: skip
 JSON = st.recursive(
     st.none() | st.integers() | st.text(max_size=5),
@@ -108,7 +188,8 @@ JSON = st.recursive(
 )
 KEYS = st.sampled_from([
     "call", "role", "status", "transcript", "toolCallList", "toolCalls", "toolWithToolCallList", "functionCall",
-    "endedReason", "function", "arguments", "timestamp",
+    "endedReason", "function", "arguments", "timestamp", "confidence", "turn", "timing", "words", "wordsStartTimesMs",
+    "wordsEndTimesMs", "segment", "segmentDurationMs",
 ])  # fmt: skip
 
 
