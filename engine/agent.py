@@ -1,13 +1,25 @@
 """The agent file, typed: everything that makes one phone agent, in one YAML file. Pure: `web.agents` reads it.
 
-Unknown keys are errors: a misspelt policy must not be a silent default.
+Unknown keys are errors: a misspelt policy must not be a silent default. What is possible for one value is said by its
+type here; what is possible for several together by `web.agent_problems`, which finds the line of each fault.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+SecondsOrNever = Annotated[float, Meta(ge=0, le=86_400)]  # 0: never
+VoiceMilliseconds = Annotated[int, Meta(ge=20, le=1000)]  # 20 is one frame
+StaleMilliseconds = Annotated[int, Meta(ge=100, le=60_000)]  # less than the way from the recogniser: all is stale
+Confidence = Annotated[float, Meta(ge=0, le=1)]
+Loudness = Annotated[float, Meta(ge=0, le=48)]  # full scale of `engine.voice`
+Phrase = Annotated[str, Meta(min_length=1, max_length=240)]
+Lines = Annotated[tuple[Phrase, ...], Meta(min_length=1)]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -18,27 +30,31 @@ class Fallback(_Strict, frozen=True):
     """What the caller gets when the voice AI is not to be had."""
 
     words: str = "Sorry, we have a technical problem. Please call again in a few minutes. Goodbye."
-    number: str | None = None  # E.164; dialled after the words; without it the call ends after them
+    number: Annotated[str, Meta(pattern=r"^\+[1-9]\d{6,14}$")] | None = (
+        None  # E.164; dialled after the words; without it the call ends after them
+    )
 
 
 class Limits(_Strict, frozen=True):
-    max_duration_s: float = 600.0
-    idle_s: float = 60.0  # nobody says anything for so long: the call ends with words
-    concurrent_calls: int = 500
+    max_duration_s: Seconds = 600.0
+    idle_s: Seconds = 60.0  # nobody says anything for so long: the call ends with words
+    concurrent_calls: Annotated[int, Meta(ge=1)] = 500
 
 
 class Phrases(_Strict, frozen=True):
     """Words that decide by themselves whether the caller cuts in, beside the built-in lists (`engine.phrases`)."""
 
     languages: tuple[str, ...] = ("en",)  # whose built-in lists are used
-    always_interrupt: tuple[str, ...] = ()  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
-    never_interrupt: tuple[str, ...] = ()  # "uh-huh", "yeah": the agent goes on
+    always_interrupt: tuple[
+        Phrase, ...
+    ] = ()  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
+    never_interrupt: tuple[Phrase, ...] = ()  # "uh-huh", "yeah": the agent goes on
 
 
 class Keywords(_Strict, frozen=True):
     """Only speech with one of these words cuts in, at these hours."""
 
-    words: tuple[str, ...]
+    words: Lines
     hours: str = ""  # "21:00-07:00": only then; empty: always
     timezone: str = "UTC"  # IANA name, for `hours`
 
@@ -47,26 +63,34 @@ class Turns(_Strict, frozen=True):
     """When the caller is taken to speak, and what the agent then does. `specs/turn-taking.md` explains each."""
 
     hold: bool = True  # silence the agent at the first voice, decide afterwards; false: only words interrupt
-    voice_ms: int = 40  # so much voiced audio in a row is a voice: the agent is held
-    min_speech_ms: int = 160  # a voice shorter than this, without words, was a noise: the agent goes on at once
-    confirm_ms: int = 700  # so long after the voice ended we wait for its words; none: the agent goes on
-    longest_hold_ms: int = 1500  # a voice that brings no words for so long is background: the agent goes on
-    debounce_ms: int = 300  # the caller must be quiet for so long before the agent may be heard; the latest words win
-    partial_chars: int = 3  # a transcript with fewer characters means nothing: "more than two"
-    confidence: float = 0.7  # a transcript that is less sure than this does not interrupt; without a number it may
-    stale_ms: int = 2000  # what Vapi heard longer ago than this does not interrupt any more
+    voice_ms: VoiceMilliseconds = 40  # so much voiced audio in a row is a voice: the agent is held
+    min_speech_ms: Milliseconds = (
+        160  # a voice shorter than this, without words, was a noise: the agent goes on at once
+    )
+    confirm_ms: Milliseconds = 700  # so long after the voice ended we wait for its words; none: the agent goes on
+    longest_hold_ms: Milliseconds = 1500  # a voice that brings no words for so long is background: the agent goes on
+    debounce_ms: Milliseconds = (
+        300  # the caller must be quiet for so long before the agent may be heard; the latest words win
+    )
+    partial_chars: Annotated[int, Meta(ge=0, le=100)] = (
+        3  # a transcript with fewer characters means nothing: "more than two"
+    )
+    confidence: Confidence = 0.7  # a transcript that is less sure than this does not interrupt; without a number it may
+    stale_ms: StaleMilliseconds = 2000  # what Vapi heard longer ago than this does not interrupt any more
     interrupt_on: Literal["partials", "finals"] = "partials"
     act_on: Literal["finals", "partials"] = "finals"  # which transcripts make the caller's turn
     phrases: Phrases = Phrases()
     keywords: Keywords | None = None
-    noise_floor_db: float = 11.0  # quieter than this is never a voice (scale of `engine.voice`)
+    noise_floor_db: Loudness = 11.0  # quieter than this is never a voice (scale of `engine.voice`)
     echo_guard: bool = True  # the agent's own words coming back over a loudspeaker do not interrupt it
-    longest_caller_s: float = 60.0  # the caller talks on for so long: the agent is told to step in; 0: never
-    uninterruptible: tuple[str, ...] = ()  # a speech that holds one of these phrases is heard to its end (legal text)
+    longest_caller_s: SecondsOrNever = 60.0  # the caller talks on for so long: the agent is told to step in; 0: never
+    uninterruptible: tuple[
+        Phrase, ...
+    ] = ()  # a speech that holds one of these phrases is heard to its end (legal text)
     interruptible_goodbye: bool = True  # cutting into our goodbye cancels the hang-up
     heard: Literal["truncate", "keep", "again"] = "truncate"  # what was not heard: cut it, keep it, offer it again
-    heard_again: tuple[str, ...] = ()  # speeches that hold one of these phrases are offered again when cut
-    heard_keep: tuple[str, ...] = ()  # … are kept whole in the record
+    heard_again: tuple[Phrase, ...] = ()  # speeches that hold one of these phrases are offered again when cut
+    heard_keep: tuple[Phrase, ...] = ()  # … are kept whole in the record
     tell_heard: bool = True  # tell Vapi what the caller heard of a speech that was cut
 
 
@@ -74,26 +98,26 @@ class Silence(_Strict, frozen=True):
     """Never nothing: what is said when the agent owes an answer, or the caller is silent."""
 
     fillers: Literal["clips", "vapi", "off"] = "clips"  # our own voice, pre-rendered, or Vapi's `say`
-    filler_after_ms: int = 500  # of owed speech
-    progress_after_ms: int = 1700  # of silence after a filler or a progress line
-    unheard_after_ms: int = 1800  # the caller spoke, but nobody knows what
-    give_up_s: float = 8.0  # the agent owes an answer and gives no sign of life: fall back
-    idle_prompts_s: tuple[float, ...] = (10.0, 20.0)  # the caller is silent for so long: ask; then `limits.idle_s`
-    holding: tuple[str, ...] = ("One moment, please.", "Thank you for holding.")
-    filler: tuple[str, ...] = ("Okay.", "Mm-hm.", "Let me see.")
-    progress: tuple[str, ...] = ("One moment, please.", "I am still on it.", "Thank you for waiting.")
-    unheard: tuple[str, ...] = ("Sorry, I did not catch that.",)
-    idle: tuple[str, ...] = ("Are you still there?", "Hello? I cannot hear you.")
-    goodbye: tuple[str, ...] = ("I cannot hear you, so I will hang up now. Goodbye.",)
+    filler_after_ms: Milliseconds = 500  # of owed speech
+    progress_after_ms: Milliseconds = 1700  # of silence after a filler or a progress line
+    unheard_after_ms: Milliseconds = 1800  # the caller spoke, but nobody knows what
+    give_up_s: Seconds = 8.0  # the agent owes an answer and gives no sign of life: fall back
+    idle_prompts_s: tuple[Seconds, ...] = (10.0, 20.0)  # the caller is silent for so long: ask; then `limits.idle_s`
+    holding: Lines = ("One moment, please.", "Thank you for holding.")
+    filler: Lines = ("Okay.", "Mm-hm.", "Let me see.")
+    progress: Lines = ("One moment, please.", "I am still on it.", "Thank you for waiting.")
+    unheard: Lines = ("Sorry, I did not catch that.",)
+    idle: Lines = ("Are you still there?", "Hello? I cannot hear you.")
+    goodbye: Lines = ("I cannot hear you, so I will hang up now. Goodbye.",)
     files: dict[str, str] = {}  # line → WAV file beside the agent file: said with that voice instead
 
 
 class Digits(_Strict, frozen=True):
     """Keys of the caller's phone, collected before the agent is told."""
 
-    between_ms: int = 2000  # so long after the last key the number is complete
-    end: str = "#"  # completes it at once; not part of it
-    most: int = 32
+    between_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2000  # so long after the last key the number is complete
+    end: Annotated[str, Meta(pattern="^[0-9*#]?$")] = "#"  # completes it at once; not part of it
+    most: Annotated[int, Meta(ge=1, le=1000)] = 32
 
 
 class ToolCallPlan(_Strict, frozen=True):
@@ -118,19 +142,23 @@ class Reply(_Strict, frozen=True):
 
 
 class CallerStep(_Strict, frozen=True):
-    """One thing that a scripted caller does. Exactly one of say, dtmf, pause_ms, hang_up, wait_for_end is set.
+    """One thing that a scripted caller does: exactly one of say, sound, dtmf, hang_up, wait_for_end, or only a pause.
 
     `after="agent"`: once the agent has spoken and then been quiet for 900 ms. `after="now"`: at once.
-    `barge_in_ms`: so long after the agent's next speech began, while it still speaks.
+    `barge_in_ms`: so long after the agent's next speech began, while it still speaks. Two such steps cut in twice.
+    `pause_ms`: so much silence before it.
     """
 
     say: str = ""
+    sound: str = ""  # one of `web.twins.speech.sounds`, or a WAV or .ulaw file beside the agent file: no words
     dtmf: str = ""
     pause_ms: int = 0
     hang_up: bool = False
     wait_for_end: bool = False
     after: str = "agent"
     barge_in_ms: int | None = None
+    voice: str = ""  # who says it; empty: the caller's usual voice
+    loudness_db: float = 0.0  # louder, or with a minus softer, than as made
 
 
 class TwinPlan(_Strict, frozen=True):
