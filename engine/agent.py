@@ -11,14 +11,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
+Ms = Annotated[int, Meta(ge=0, le=60_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86_400)]  # 0: never
-VoiceMilliseconds = Annotated[int, Meta(ge=20, le=1000)]  # 20 is one frame
-StaleMilliseconds = Annotated[int, Meta(ge=100, le=60_000)]  # less than the way from the recogniser: all is stale
+VoiceMs = Annotated[int, Meta(ge=20, le=1000)]  # 20 is one frame
+StaleMs = Annotated[int, Meta(ge=100, le=60_000)]  # less than the way from the recogniser: all is stale
+E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}$")]
+Chars = Annotated[int, Meta(ge=0, le=100)]
 Confidence = Annotated[float, Meta(ge=0, le=1)]
 Loudness = Annotated[float, Meta(ge=0, le=48)]  # full scale of `engine.voice`
 Phrase = Annotated[str, Meta(min_length=1, max_length=240)]
+SomePhrases = tuple[Phrase, ...]
 Lines = Annotated[tuple[Phrase, ...], Meta(min_length=1)]
 
 
@@ -30,9 +33,7 @@ class Fallback(_Strict, frozen=True):
     """What the caller gets when the voice AI is not to be had."""
 
     words: str = "Sorry, we have a technical problem. Please call again in a few minutes. Goodbye."
-    number: Annotated[str, Meta(pattern=r"^\+[1-9]\d{6,14}$")] | None = (
-        None  # E.164; dialled after the words; without it the call ends after them
-    )
+    number: E164 | None = None  # E.164; dialled after the words; without it the call ends after them
 
 
 class Limits(_Strict, frozen=True):
@@ -45,10 +46,8 @@ class Phrases(_Strict, frozen=True):
     """Words that decide by themselves whether the caller cuts in, beside the built-in lists (`engine.phrases`)."""
 
     languages: tuple[str, ...] = ("en",)  # whose built-in lists are used
-    always_interrupt: tuple[
-        Phrase, ...
-    ] = ()  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
-    never_interrupt: tuple[Phrase, ...] = ()  # "uh-huh", "yeah": the agent goes on
+    always_interrupt: SomePhrases = ()  # "stop", "wait": cut in at once, however short, and even if Vapi talks on
+    never_interrupt: SomePhrases = ()  # "uh-huh", "yeah": the agent goes on
 
 
 class Keywords(_Strict, frozen=True):
@@ -63,20 +62,14 @@ class Turns(_Strict, frozen=True):
     """When the caller is taken to speak, and what the agent then does. `specs/turn-taking.md` explains each."""
 
     hold: bool = True  # silence the agent at the first voice, decide afterwards; false: only words interrupt
-    voice_ms: VoiceMilliseconds = 40  # so much voiced audio in a row is a voice: the agent is held
-    min_speech_ms: Milliseconds = (
-        160  # a voice shorter than this, without words, was a noise: the agent goes on at once
-    )
-    confirm_ms: Milliseconds = 700  # so long after the voice ended we wait for its words; none: the agent goes on
-    longest_hold_ms: Milliseconds = 1500  # a voice that brings no words for so long is background: the agent goes on
-    debounce_ms: Milliseconds = (
-        300  # the caller must be quiet for so long before the agent may be heard; the latest words win
-    )
-    partial_chars: Annotated[int, Meta(ge=0, le=100)] = (
-        3  # a transcript with fewer characters means nothing: "more than two"
-    )
+    voice_ms: VoiceMs = 40  # so much voiced audio in a row is a voice: the agent is held
+    min_speech_ms: Ms = 160  # a voice shorter than this, without words, was a noise: the agent goes on at once
+    confirm_ms: Ms = 700  # so long after the voice ended we wait for its words; none: the agent goes on
+    longest_hold_ms: Ms = 1500  # a voice that brings no words for so long is background: the agent goes on
+    debounce_ms: Ms = 300  # the caller must be quiet for so long before the agent may be heard; the latest words win
+    partial_chars: Chars = 3  # a transcript with fewer characters means nothing: "more than two"
     confidence: Confidence = 0.7  # a transcript that is less sure than this does not interrupt; without a number it may
-    stale_ms: StaleMilliseconds = 2000  # what Vapi heard longer ago than this does not interrupt any more
+    stale_ms: StaleMs = 2000  # what Vapi heard longer ago than this does not interrupt any more
     interrupt_on: Literal["partials", "finals"] = "partials"
     act_on: Literal["finals", "partials"] = "finals"  # which transcripts make the caller's turn
     phrases: Phrases = Phrases()
@@ -84,13 +77,11 @@ class Turns(_Strict, frozen=True):
     noise_floor_db: Loudness = 11.0  # quieter than this is never a voice (scale of `engine.voice`)
     echo_guard: bool = True  # the agent's own words coming back over a loudspeaker do not interrupt it
     longest_caller_s: SecondsOrNever = 60.0  # the caller talks on for so long: the agent is told to step in; 0: never
-    uninterruptible: tuple[
-        Phrase, ...
-    ] = ()  # a speech that holds one of these phrases is heard to its end (legal text)
+    uninterruptible: SomePhrases = ()  # a speech that holds one of these phrases is heard to its end (legal text)
     interruptible_goodbye: bool = True  # cutting into our goodbye cancels the hang-up
     heard: Literal["truncate", "keep", "again"] = "truncate"  # what was not heard: cut it, keep it, offer it again
-    heard_again: tuple[Phrase, ...] = ()  # speeches that hold one of these phrases are offered again when cut
-    heard_keep: tuple[Phrase, ...] = ()  # … are kept whole in the record
+    heard_again: SomePhrases = ()  # speeches that hold one of these phrases are offered again when cut
+    heard_keep: SomePhrases = ()  # … are kept whole in the record
     tell_heard: bool = True  # tell Vapi what the caller heard of a speech that was cut
 
 
@@ -98,9 +89,9 @@ class Silence(_Strict, frozen=True):
     """Never nothing: what is said when the agent owes an answer, or the caller is silent."""
 
     fillers: Literal["clips", "vapi", "off"] = "clips"  # our own voice, pre-rendered, or Vapi's `say`
-    filler_after_ms: Milliseconds = 500  # of owed speech
-    progress_after_ms: Milliseconds = 1700  # of silence after a filler or a progress line
-    unheard_after_ms: Milliseconds = 1800  # the caller spoke, but nobody knows what
+    filler_after_ms: Ms = 500  # of owed speech
+    progress_after_ms: Ms = 1700  # of silence after a filler or a progress line
+    unheard_after_ms: Ms = 1800  # the caller spoke, but nobody knows what
     give_up_s: Seconds = 8.0  # the agent owes an answer and gives no sign of life: fall back
     idle_prompts_s: tuple[Seconds, ...] = (10.0, 20.0)  # the caller is silent for so long: ask; then `limits.idle_s`
     holding: Lines = ("One moment, please.", "Thank you for holding.")
