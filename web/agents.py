@@ -11,6 +11,8 @@ import yaml
 from actors.tools import Toolbox
 from engine.agent import Agent, agent_from
 from engine.errors import BadSettings
+from web.agent_problems import Reading, read
+from web.agent_rules import find_contradictions
 
 _ROOT = Path(__file__).parent.parent
 _EXAMPLES = (_ROOT / "specs" / "agents", Path(__file__).parent / "examples")  # a checkout, an installed wheel
@@ -38,19 +40,44 @@ def load_agent(path: Path) -> LoadedAgent:
     """The agent that a file describes.
 
     Raises:
-        BadSettings: no such file, no YAML, an unknown key, a wrong type: with the place and what to do.
+        BadSettings: no such file, no YAML, unknown keys, impossible values, wrong types: all of them, a line each, with
+            file, line, column, and what to do.
     """
     if path.is_dir():
         path = path / "agent.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        reading = read(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise BadSettings(f"agent file {path} cannot be read ({problem.strerror}); name one with --agent") from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise BadSettings(f"agent file {path} is not YAML: {problem}") from problem
+        raise BadSettings(_not_yaml(path, problem)) from problem
+    find_contradictions(reading, path.parent)
+    toolbox = _toolbox(reading, path)
+    if reading.faults:
+        told = [f"{path}:{fault}" for fault in sorted(reading.faults)]
+        raise BadSettings("\n".join([f"{len(told)} faults in {path}:", *told] if len(told) > 1 else told))
     try:
-        agent = agent_from(data)
+        agent = agent_from(reading.data)
     except msgspec.ValidationError as problem:
         raise BadSettings(f"agent file {path}: {problem}") from problem
-    toolbox = Toolbox.from_file(path.parent / agent.tools) if agent.tools else Toolbox()
     return LoadedAgent(agent, toolbox, path)
+
+
+def _toolbox(reading: Reading, path: Path) -> Toolbox:
+    """The agent's tools; what is wrong with them is one of the file's faults."""
+    tools = (reading.data or {}).get("tools")
+    if not tools:
+        return Toolbox()
+    try:
+        return Toolbox.from_file(path.parent / tools)
+    except BadSettings as problem:
+        reading.complain_of(("$.tools",), str(problem))
+        return Toolbox()
+
+
+def _not_yaml(path: Path, problem: Exception) -> str:
+    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark:
+        mark = problem.problem_mark
+        why = ", ".join(filter(None, (problem.context, problem.problem)))
+        return f"{path}:{mark.line + 1}:{mark.column + 1}: this is not YAML: {why}"
+    return f"agent file {path} is not YAML: {problem}"

@@ -1,0 +1,116 @@
+"""What the values of an agent file cannot mean together: rules over the typed agent, faults with their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import available_timezones
+
+from engine.agent import Agent, Keywords, Phrases, Silence, Turns
+from engine.interrupting import local_minutes, minutes_of
+from engine.lines import texts_of
+from engine.phrases import LANGUAGES, normalise
+from web.agent_problems import Reading, agent_of
+from web.clips.wav import read_wav
+
+Complaint = tuple[tuple[str, ...], str]
+"""The values at fault, the first that the file gives being where it is told, and what is wrong with them."""
+
+
+def find_contradictions(reading: Reading, folder: Path) -> None:
+    """Add to a reading what is impossible in it. `folder` is where the agent file stands."""
+    agent = agent_of(reading)
+    if agent is None:
+        return
+    for paths, what in (*_of_agent(agent, reading.nodes), *_of_turns(agent.turns), *_of_silence(agent.silence, folder)):
+        reading.complain_of(paths, what)
+
+
+def _of_agent(agent: Agent, given: Collection[str]) -> Iterator[Complaint]:
+    if agent.assistant is not None and agent.assistant_id is not None:
+        yield ("$.assistant_id",), "give `assistant` or `assistant_id`, not both"
+    idle_s, at = agent.limits.idle_s, "$.silence.idle_prompts_s"
+    beyond = [one for one in agent.silence.idle_prompts_s if one >= idle_s]
+    if beyond and at in given:  # the usual prompts may be more than a short call needs
+        what = f"`idle_prompts_s`: no prompt at {beyond[0]:g} s, since `limits.idle_s` ends the call at {idle_s:g} s"
+        yield (at, "$.limits.idle_s"), what
+
+
+def _of_turns(turns: Turns) -> Iterator[Complaint]:
+    if turns.confirm_ms > turns.longest_hold_ms:
+        what = f"`confirm_ms` ({turns.confirm_ms}) must not be longer than `longest_hold_ms` ({turns.longest_hold_ms})"
+        yield ("$.turns.confirm_ms", "$.turns.longest_hold_ms"), what
+    for name in ("uninterruptible", "heard_again", "heard_keep"):
+        yield from _soundless(getattr(turns, name), f"$.turns.{name}")
+    again = {normalise(one) for one in turns.heard_again}
+    for index, phrase in enumerate(turns.heard_keep):
+        if normalise(phrase) in again:
+            at = f"$.turns.heard_keep[{index}]"
+            yield (at, "$.turns.heard_again"), f"{phrase!r} is in `heard_again` too; a speech can only be one of them"
+    yield from _of_phrases(turns.phrases)
+    if turns.keywords is not None:
+        yield from _of_keywords(turns.keywords)
+
+
+def _of_phrases(phrases: Phrases) -> Iterator[Complaint]:
+    base = "$.turns.phrases"
+    for index, language in enumerate(phrases.languages):
+        if language not in LANGUAGES:
+            near = [language[:2].lower()] if language[:2].lower() in LANGUAGES else []
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            what = f"there are no lists for the language {language!r}, only for {', '.join(LANGUAGES)}{hint}"
+            yield (f"{base}.languages[{index}]",), what
+    yield from _soundless(phrases.always_interrupt, f"{base}.always_interrupt")
+    yield from _soundless(phrases.never_interrupt, f"{base}.never_interrupt")
+    always = {normalise(one) for one in phrases.always_interrupt} - {""}
+    for index, phrase in enumerate(phrases.never_interrupt):
+        if normalise(phrase) in always:
+            yield (f"{base}.never_interrupt[{index}]",), f"{phrase!r} is in `always_interrupt` too"
+
+
+def _of_keywords(keywords: Keywords) -> Iterator[Complaint]:
+    base = "$.turns.keywords"
+    yield from _soundless(keywords.words, f"{base}.words")
+    if keywords.hours:
+        try:
+            minutes_of(keywords.hours)
+        except ValueError as problem:
+            yield (f"{base}.hours",), f"`hours`: {problem}"
+    try:
+        local_minutes(0, keywords.timezone)
+    except (LookupError, ValueError, OSError):
+        near = get_close_matches(keywords.timezone, available_timezones(), n=1, cutoff=0.5)
+        hint = f"; did you mean `{near[0]}`?" if near else ", like Europe/Berlin"
+        yield (f"{base}.timezone",), f"{keywords.timezone!r} is no timezone{hint}"
+
+
+def _of_silence(silence: Silence, folder: Path) -> Iterator[Complaint]:
+    prompts_s = silence.idle_prompts_s
+    for index, (one, following) in enumerate(pairwise(prompts_s), start=1):
+        if following <= one:
+            what = f"`idle_prompts_s` must rise: {following:g} comes after {one:g}"
+            yield (f"$.silence.idle_prompts_s[{index}]",), what
+    if silence.fillers != "off" and silence.give_up_s * 1000 <= silence.filler_after_ms:
+        what = f"`give_up_s` ({silence.give_up_s:g} s) is over before the filler of `filler_after_ms` is said"
+        yield ("$.silence.give_up_s", "$.silence.filler_after_ms"), what
+    lines = [line for some in texts_of(silence).values() for line in some]
+    for line, name in silence.files.items():
+        at = f"$.silence.files.{line}"
+        if line not in lines:
+            near = get_close_matches(line, lines, n=1)
+            yield (at,), f"{line!r} is none of the lines" + (f"; did you mean {near[0]!r}?" if near else "")
+            continue
+        try:
+            read_wav((folder / name).read_bytes())
+        except OSError as problem:
+            yield (at,), f"{name} cannot be read ({problem.strerror})"
+        except ValueError as problem:
+            yield (at,), f"{name}: {problem}"
+
+
+def _soundless(phrases: tuple[str, ...], at: str) -> Iterator[Complaint]:
+    for index, phrase in enumerate(phrases):
+        if not normalise(phrase):
+            yield (f"{at}[{index}]",), f"{phrase!r} holds no word"
