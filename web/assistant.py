@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import trio
 
 from actors.vapi_rest import VapiRest
 from engine.errors import VapiTrouble
+from engine.interrupting import in_force, local_minutes
 from engine.wire import vapi_calls
 from engine.wire.signatures import VapiAuth
 from web.agents import LoadedAgent
@@ -50,7 +52,10 @@ def server(settings: Settings, place: Place | None = None) -> dict[str, Any]:
 def assistant_body(settings: Settings, loaded: LoadedAgent, place: Place | None = None) -> dict[str, Any]:
     """The assistant with its tools and message lists, as `POST /assistant` takes it."""
     return vapi_calls.assistant_body(
-        loaded.agent.assistant or {}, tools=loaded.toolbox.specs, server=server(settings, place)
+        loaded.agent.assistant or {},
+        tools=loaded.toolbox.specs,
+        server=server(settings, place),
+        turns=loaded.agent.turns,
     )
 
 
@@ -61,7 +66,11 @@ def assistant_answer(settings: Settings, loaded: LoadedAgent) -> dict[str, Any]:
 
 
 def call_bodies(
-    settings: Settings, loaded: LoadedAgent, assistant: Assistant, place: Place | None = None
+    settings: Settings,
+    loaded: LoadedAgent,
+    assistant: Assistant,
+    place: Place | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Callable[[str, str], Mapping[str, Any]]:
     """Makes the body of `POST /call` for one of our calls.
 
@@ -76,9 +85,20 @@ def call_bodies(
             name=call_id,
             server=server(settings, place),
             variables={"caller": caller_number},
+            stop_speaking=_plan_of_this_hour(loaded, wall_clock()),
         )
 
     return body
+
+
+def _plan_of_this_hour(loaded: LoadedAgent, epoch_s: float) -> Mapping[str, Any] | None:
+    """When Vapi's assistant stops speaking in a call that opens now; None where that is the same at every hour."""
+    agent = loaded.agent
+    keywords = agent.turns.keywords
+    if agent.assistant is None or "stopSpeakingPlan" in agent.assistant or keywords is None or not keywords.hours:
+        return None
+    there = local_minutes(epoch_s, keywords.timezone)
+    return vapi_calls.stop_speaking_plan(agent.turns, by_keyword=in_force(keywords, there))
 
 
 async def prepare_assistant(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+from engine.agent import Turns
+from engine.phrases import PhraseBook
 from engine.tools import ToolSpec
 
 CLIENT_MESSAGES = (
@@ -23,6 +26,8 @@ TRANSPORT = {
     "audioFormat": {"format": "mulaw", "container": "raw", "sampleRate": 8000},
 }
 MOST_NAME_CHARS = 40
+MOST_WORDS = 10  # of `numWords` (§11.2)
+LONGEST_VOICE_S, LONGEST_BACKOFF_S = 0.5, 10.0
 
 
 def function_tool(spec: ToolSpec, server: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,10 +36,42 @@ def function_tool(spec: ToolSpec, server: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "async": False, "function": function, "server": dict(server)}
 
 
+def stop_speaking_plan(turns: Turns, *, by_keyword: bool) -> dict[str, Any]:
+    """`stopSpeakingPlan` (§11.2) that decides as we do, so that Vapi stops when we drop and talks on when we go on.
+
+    One word interrupts, noise does not. Vapi knows no combinations of its acknowledgements, so it gets the doubled
+    words too ("yeah yeah"), and no keywords, so there they are interruption phrases and other speech needs ten words.
+
+    Args:
+        by_keyword: whether keywords are asked for in this call (`engine.interrupting.in_force`).
+    """
+    book = PhraseBook.of(turns.phrases)
+    keywords = turns.keywords.words if turns.keywords is not None and by_keyword else ()
+    never = _spellings(book.never)
+    doubled = [f"{phrase} {phrase}" for phrase in never if " " not in phrase]
+    return {
+        "numWords": MOST_WORDS if keywords else 1,
+        "voiceSeconds": min(turns.min_speech_ms / 1000, LONGEST_VOICE_S),
+        "backoffSeconds": min(turns.debounce_ms / 1000, LONGEST_BACKOFF_S),
+        "acknowledgementPhrases": list(dict.fromkeys([*never, *doubled])),
+        "interruptionPhrases": _spellings((*book.always, *keywords)),
+    }
+
+
+def _spellings(phrases: Iterable[str]) -> list[str]:
+    """Lower case as Vapi's own lists, with and without hyphens: which its recogniser writes is not known."""
+    both = ((phrase.lower(), phrase.lower().replace("-", " ")) for phrase in phrases)
+    return list(dict.fromkeys(chain.from_iterable(both)))
+
+
 def assistant_body(
-    assistant: Mapping[str, Any], *, tools: Sequence[ToolSpec], server: Mapping[str, Any]
+    assistant: Mapping[str, Any], *, tools: Sequence[ToolSpec], server: Mapping[str, Any], turns: Turns
 ) -> dict[str, Any]:
-    """CreateAssistantDTO (§11.1): the agent file's assistant with our tools, message lists and server."""
+    """CreateAssistantDTO (§11.1): the agent file's assistant with our tools, message lists and server.
+
+    Without a `stopSpeakingPlan` of its own it gets the one of `turns`; keywords with hours are for each call's
+    overrides to say.
+    """
     body = dict(assistant)
     model = dict(body.get("model") or {})
     if tools:
@@ -42,6 +79,8 @@ def assistant_body(
     if model:
         body["model"] = model
     body.setdefault("backgroundSound", "off")  # a constant office hum would be mixed into the audio
+    by_keyword = turns.keywords is not None and not turns.keywords.hours
+    body.setdefault("stopSpeakingPlan", stop_speaking_plan(turns, by_keyword=by_keyword))
     body.setdefault("clientMessages", list(CLIENT_MESSAGES))
     body.setdefault("serverMessages", list(SERVER_MESSAGES))
     body["server"] = {**server, **dict(body.get("server") or {})}
@@ -55,6 +94,7 @@ def create_call_body(
     name: str,
     server: Mapping[str, Any],
     variables: Mapping[str, str] | None = None,
+    stop_speaking: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """CreateCallDTO for the raw-audio websocket (§3, §4.1).
 
@@ -62,6 +102,7 @@ def create_call_body(
         assistant_id: a saved assistant, whose message lists and server are overridden for this call; or
         assistant: an inline one, complete.
         name: our call id, to find the call again.
+        stop_speaking: a `stopSpeakingPlan` for this call instead of the assistant's.
 
     Raises:
         ValueError: neither or both assistants.
@@ -70,6 +111,8 @@ def create_call_body(
         raise ValueError("give assistant_id or assistant, one of them")
     body: dict[str, Any] = {"name": name[:MOST_NAME_CHARS], "transport": TRANSPORT}
     overrides: dict[str, Any] = {"variableValues": dict(variables or {})}
+    if stop_speaking is not None:
+        overrides["stopSpeakingPlan"] = dict(stop_speaking)
     if assistant_id is None:
         body["assistant"] = dict(assistant or {})
     else:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.agent import Turns
 from engine.errors import BadMessage
 from engine.tools import ToolEffect, ToolResult, ToolSpec
 from engine.wire import vapi, vapi_calls
@@ -245,7 +246,8 @@ def test_the_body_of_a_new_call() -> None:
 
 def test_the_body_of_an_assistant() -> None:
     """The agent file's assistant, with our tools, lists and server; no background hum."""
-    body = vapi_calls.assistant_body({"name": "x", "model": {"provider": "openai"}}, tools=[SPEC], server=SERVER)
+    given = {"name": "x", "model": {"provider": "openai"}}
+    body = vapi_calls.assistant_body(given, tools=[SPEC], server=SERVER, turns=Turns())
     (tool,) = body["model"]["tools"]
     assert tool["function"]["name"] == "check" and tool["server"] == SERVER
     assert body["backgroundSound"] == "off" and body["server"] == SERVER
