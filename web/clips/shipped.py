@@ -1,7 +1,7 @@
 """The clips that come with Callscope: the default lines, spoken once by the voice of `web.twins.speech.voice`.
 
 One raw µ-law file a line in `lines/`, and `index.json`: text → file name. `python -m web.clips --render` makes them
-anew, bit for bit, so that nothing in the repository is a sound of unknown origin.
+anew, bit for bit, so that no sound in the repository is of unknown origin.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def spoken(text: str) -> bytes:
 
 
 def rendered() -> dict[str, bytes]:
-    """What ought to be shipped: each default line, once."""
+    """What ought to be shipped: each default line, once. `web.clips.__main__` sees to it that it is always the same."""
     return {text: spoken(text) for texts in texts_of(Silence()).values() for text in texts}
 
 

@@ -17,6 +17,7 @@ LEVEL_DB = -18.0  # of the voice while it speaks, against full scale (RMS): what
 MOST_PEAK = 29_204  # 1 dB under full scale: a clip with high peaks stays quieter
 ACTIVE_DB = 20.0  # frames that are quieter than the loudest by more are pauses, and do not count for the level
 SOUND_DB = 34.0  # … by more than this, at the edges: silence, and cut off
+LEAST_SIZE = 50.0  # RMS of the loudest moment, of 32,768: what stays below is the noise of a sound card
 
 _PASS_HZ = 3600  # half-way down the edge of the filter, which is through before 4 kHz
 _HALF_WIDTH_MS = 3.5  # of the filter
@@ -73,9 +74,9 @@ def clip_of(samples: Sequence[float]) -> bytes:
 def _trimmed(samples: list[float]) -> list[float]:
     """From at most 5 ms before the first sound to 20 ms after the last."""
     levels = _levels(samples, _WINDOW)
-    least = max(levels, default=0.0) * 10 ** (-SOUND_DB / 20)
-    if least < 1:  # under a fiftieth of a step of µ-law: digital silence, or dither
+    if max(levels, default=0.0) < LEAST_SIZE:
         raise ValueError("there is nothing to hear in it")
+    least = max(levels) * 10 ** (-SOUND_DB / 20)
     sounding = [index for index, level in enumerate(levels) if level >= least]
     return samples[max(0, sounding[0] - 1) * _WINDOW : (sounding[-1] + 1 + _KEPT_AFTER) * _WINDOW]
 
