@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import mul
 from random import Random
 from typing import Literal
 
@@ -50,7 +51,11 @@ SNRS_DB = (20.0, 10.0, 5.0)
 BACKGROUND_S = 8.0
 
 AUDIBLE_DB = -26.0  # so far under a sound's loud part a 5 ms stretch begins to matter: -38 dBFS at the usual -12
+VOICED_DB = -20.0  # and so far under it a voiced one: as loud as a background at 20 dB
+VOICED_RMS = 400.0  # but no softer than this: -38 dBFS, `noise_floor_db` of the policy and the twins' judge
 _STRETCH = 5 * BYTES_PER_MS
+_SHORTEST_PERIOD, _LONGEST_PERIOD = SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 70
+_LOOK = _LONGEST_PERIOD + 20 * BYTES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,10 @@ class Sound:
 
     name: str  # such as "stop/en-GB/-6 dB"; with what was mixed in after a "+"
     mulaw: bytes
-    onset_ms: float  # the first audible sample of what matters: for speech the start of its first voiced sound
+    onset_ms: float  # the first audible sample of what matters
     kind: Kind
     text: str = ""
+    voiced_ms: float = 0.0  # the first sample of the first voiced sound: after the "s" of "stop"; else the onset
 
     @property
     def duration_ms(self) -> float:
@@ -127,7 +133,7 @@ def backgrounds(seed: int = 1) -> dict[str, Sound]:
 def alone(sound: Sound, *, lead_ms: float = 1000.0, tail_ms: float = 600.0) -> Sound:
     """The sound in a silent line: so much silence before and after it."""
     lead, tail = (bytes([0xFF]) * round(ms * BYTES_PER_MS) for ms in (lead_ms, tail_ms))
-    return replace(sound, mulaw=lead + sound.mulaw + tail, onset_ms=len(lead) / BYTES_PER_MS + sound.onset_ms)
+    return _later(sound, len(lead) / BYTES_PER_MS, lead + sound.mulaw + tail, sound.name)
 
 
 def mixed(
@@ -145,7 +151,7 @@ def mixed(
     total = [factor * value for value in behind]
     total[lead : lead + len(front)] = [a + b for a, b in zip(total[lead:], front, strict=False)]
     name = f"{sound.name}+{background.name} {snr_db:g} dB"
-    return replace(sound, name=name, mulaw=_mulaw(total), onset_ms=lead / BYTES_PER_MS + sound.onset_ms)
+    return _later(sound, lead / BYTES_PER_MS, _mulaw(total), name)
 
 
 def louder(sound: Sound, by_db: float) -> Sound:
@@ -160,11 +166,35 @@ def level_of(samples: Samples) -> float:
     return math.sqrt(sum(loud) / len(loud)) if loud else 0.0
 
 
+def _later(sound: Sound, by_ms: float, mulaw: bytes, name: str) -> Sound:
+    return replace(sound, name=name, mulaw=mulaw, onset_ms=by_ms + sound.onset_ms, voiced_ms=by_ms + sound.voiced_ms)
+
+
 def _sound(name: str, samples: Samples, kind: Kind, text: str = "") -> Sound:
     limit = (level_of(samples) * 10 ** (AUDIBLE_DB / 20)) ** 2
-    powers = _powers(samples, _STRETCH)
-    first = next((index for index, power in enumerate(powers) if power >= limit), 0)
-    return Sound(name, _mulaw(samples), first * _STRETCH / BYTES_PER_MS, kind, text)
+    audible = [index * _STRETCH for index, power in enumerate(_powers(samples, _STRETCH)) if power >= limit]
+    onset = next(iter(audible), 0)
+    voiced = onset
+    if text:
+        strong = max(limit * 10 ** ((VOICED_DB - AUDIBLE_DB) / 10), VOICED_RMS**2)
+        loud = (at for at in audible if _powers(samples[at : at + _STRETCH], _STRETCH)[0] >= strong)
+        voiced = next((at for at in loud if _is_voiced(samples[at : at + _LOOK])), onset)
+    return Sound(name, _mulaw(samples), onset / BYTES_PER_MS, kind, text, voiced / BYTES_PER_MS)
+
+
+def _is_voiced(samples: Samples) -> bool:
+    """Whether it repeats itself at a pitch between 70 and 400 Hz."""
+    size = len(samples) - _LONGEST_PERIOD
+    if size <= 0:
+        return False
+    here = samples[:size]
+    own = sum(map(mul, here, here))
+    for period in range(_SHORTEST_PERIOD, _LONGEST_PERIOD, 2):
+        there = samples[period : period + size]
+        alike = sum(map(mul, here, there))
+        if alike > 0 and alike * alike > 0.36 * own * sum(map(mul, there, there)):
+            return True
+    return False
 
 
 def _linear(mulaw: bytes) -> list[float]:
