@@ -42,9 +42,13 @@ def made(name: str) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def bed(name: str, under_voice_db: float, folder: Path | None = None) -> bytes:
-    """A sound in whole frames, so many dB under a usual voice, to be repeated without end."""
-    mulaw = find_sound(name, folder)
+def bed(name: str, under_voice_db: float) -> bytes:
+    """A sound in whole frames, so many dB under a usual voice, to be repeated without end.
+
+    Raises:
+        ValueError: there is no such sound, or it is silent.
+    """
+    mulaw = find_sound(name)
     level = rms(mulaw)
     if not level:
         raise ValueError(f"{name} is silent")

@@ -42,6 +42,8 @@ class VoiceActivity:
 
 def rms(mulaw: bytes) -> float:
     """Root mean square of the linear samples."""
+    if not mulaw.strip(b"\xff\x7f"):
+        return 0.0  # most frames of a call: no sums for them
     samples = array("h", mulaw_to_pcm16(mulaw))
     return float((sum(sample * sample for sample in samples) / max(1, len(samples))) ** 0.5)
 

@@ -14,6 +14,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from engine.errors import CallscopeError
+from web.twins.speech.sounds import bed
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.problems import RestError
 from web.twins.twilio.rest import add_rest
@@ -81,7 +82,13 @@ def _add_twin_routes(app: QuartTrio, twin: TwilioTwin) -> None:
     @app.post("/twin/faults")
     async def faults() -> Response:
         """Set the faults; what is not named is off."""
-        twin.faults = msgspec.json.decode(await request.get_data(), type=Faults)
+        wanted = msgspec.json.decode(await request.get_data(), type=Faults)
+        if wanted.background:
+            try:  # made here, off the loop, and not in the first frame that wants it
+                await trio.to_thread.run_sync(bed, wanted.background, wanted.background_db)
+            except ValueError as problem:
+                raise RestError(400, 21205, str(problem)) from problem
+        twin.faults = wanted
         return _json(msgspec.to_builtins(twin.faults))
 
     @app.errorhandler(msgspec.DecodeError)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from engine.audio import FRAME_BYTES, SILENCE_FRAME
 from web.twins.twilio.problems import TEXTS
+from web.twins.twilio.room import Room
+from web.twins.twilio.settings import Faults
 from web.twins.twilio.speaker import Speaker
-from web.twins.twilio.tap import Tap
+from web.twins.twilio.tap import NOBODY, SOUND, WORDS, Tap, is_loud
 
 if TYPE_CHECKING:
     from web.twins.twilio.stream import Stream
@@ -55,12 +58,19 @@ class TwinCall:
     tap: Tap = field(default_factory=Tap)
     speaker: Speaker = field(default_factory=Speaker)
     mouth: bytearray = field(default_factory=bytearray)
+    mouth_has_words: bool = True
+    chance: Random = field(default_factory=lambda: Random(1))  # noqa: S311 — of its line; no secret
+    faults: Callable[[], Faults] = Faults
     stream: Stream | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     callbacks_sent: int = 0
+    media_messages: int = 0  # that have come from the server
     redirected: tuple[str, str] | None = None  # ("url" | "twiml", value): new instructions by REST
     scope: trio.CancelScope | None = None  # the TwiML document that runs
     _waiting: list[tuple[Callable[[], bool], trio.Event]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._room = Room(self.faults, self.chance)
 
     @property
     def is_live(self) -> bool:
@@ -72,14 +82,19 @@ class TwinCall:
 
     def tick(self) -> None:
         """20 ms pass: the caller's mouth, the caller's ear, the stream between them."""
-        said = SILENCE_FRAME
+        said, caller = SILENCE_FRAME, NOBODY
         if self.mouth:
             said = bytes(self.mouth[:FRAME_BYTES]).ljust(FRAME_BYTES, b"\xff")
             del self.mouth[:FRAME_BYTES]
-        heard, reached = self.speaker.frame()
-        self.tap.add(said, heard)
+            if is_loud(said):
+                caller = WORDS if self.mouth_has_words else SOUND
         if self.stream is not None:
-            self.stream.caller_frame(said)
+            self.stream.take_what_has_come()
+        heard, reached = self.speaker.frame()
+        picked_up = self._room.frame(said, self.tap.heard)
+        self.tap.add(picked_up, heard, caller=caller, source=self.speaker.source)
+        if self.stream is not None:
+            self.stream.caller_frame(picked_up)
             for name in reached:
                 self.stream.return_mark(name, cleared=False)
         for waiting in [one for one in self._waiting if one[0]()]:
@@ -175,14 +190,19 @@ class TwinCall:
 
     def story(self) -> dict[str, Any]:
         """All that the twin knows, for `GET /twin/calls/{sid}`."""
+        over = self.ended.is_set()
+        silences = self.tap.silences() if over else []
         return {
             "sid": self.sid,
             "status": self.status,
-            "ended": self.ended.is_set(),
+            "ended": over,
             "ended_by": self.ended_by,
             "failed_step": self.failed_step,
             "errors": self.errors,
-            "barge_ins": self.tap.measured() if self.ended.is_set() else [],
+            "barge_ins": self.tap.measured() if over else [],
+            "overlaps": [asdict(span) for span in self.tap.overlaps()] if over else [],
+            "silences": [asdict(span) for span in silences],
+            "longest_silence_ms": max((span.length_ms for span in silences), default=0.0),
             "duration_ms": self.tap.now_ms,
             "events": self.tap.events,
         }

@@ -12,9 +12,10 @@ from xml.etree import ElementTree as Xml
 import trio
 
 from engine.audio import silence
+from web.twins.speech.keys import key_tones
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.problems import TEXTS, TwimlProblem
-from web.twins.twilio.settings import Faults, TwinSettings
+from web.twins.twilio.settings import TwinSettings
 from web.twins.twilio.stream import Stream, StreamSpec, url_problem
 from web.twins.twilio.webhooks import Document, Webhooks
 
@@ -33,11 +34,9 @@ Next = tuple[str, str, Mapping[str, str]]  # url, method, extra parameters
 class Interpreter:
     """One call's TwiML."""
 
-    def __init__(
-        self, call: TwinCall, webhooks: Webhooks, settings: TwinSettings, faults: Faults, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, call: TwinCall, webhooks: Webhooks, settings: TwinSettings, nursery: trio.Nursery) -> None:
         self._call, self._webhooks, self._settings = call, webhooks, settings
-        self._faults, self._nursery = faults, nursery
+        self._nursery = nursery
 
     async def run(self, url: str, method: str = "POST", *, fallback: tuple[str, str] = ("", "POST")) -> None:
         """From the voice URL to the end of the last document. The caller hears it if an answer cannot be used."""
@@ -116,9 +115,13 @@ class Interpreter:
             case "Play":
                 self._answer()
                 digits = verb.get("digits", "")
+                try:
+                    tones = key_tones(digits)
+                except ValueError as problem:
+                    raise TwimlProblem(12200, str(problem)) from problem
                 if not digits:
                     self._call.error(12200, "the twin plays digits only")
-                await self._play(silence(250 * len(digits)))
+                await self._play(tones)
             case "Pause":
                 if not self._call.is_live:
                     await trio.sleep(float(verb.get("length", "1")))
@@ -179,7 +182,7 @@ class Interpreter:
             call.error(problem, "Stream")
             self._tell_stream(spec, "stream-error", problem)
             return
-        stream = Stream(call, spec, self._faults, self._settings.auth_token)
+        stream = Stream(call, spec, self._settings.auth_token)
         call.stream = stream
         self._nursery.start_soon(stream.run)
         try:

@@ -2,6 +2,9 @@
 
 The socket is trio-websocket's, another implementation of the wire than the media plane's. It lives in the twin's own
 nursery, never in the document that runs, so that its last words (`stop`) go out when the document is cancelled.
+
+Frames that are lost on the caller's way are silence here, not gaps: the loss is on the RTP side of Twilio, whose stream
+to us goes on evenly all the same (reference/twilio.md §9), so that no `chunk` or `timestamp` is missing.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from binascii import Error as NoBase64
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +29,14 @@ from trio_websocket import (
 )
 from twilio.request_validator import RequestValidator
 
-from engine.audio import FRAME_MS
+from engine.audio import FRAME_MS, SILENCE_FRAME
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.settings import Faults
+from web.twins.twilio.way import Way
 
 CONNECT_S = 5.0
 CLOSE_S = 1.0
+SLACK_S = 0.1
 MOST_WAITING = 500  # frames: ten seconds during which a server does not read
 FIRST_TIMESTAMP_MS = 62
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -60,7 +66,6 @@ class Stream:
 
     call: TwinCall
     spec: StreamSpec
-    faults: Faults
     auth_token: str = field(repr=False)
     opened: trio.Event = field(default_factory=trio.Event)
     closed: trio.Event = field(default_factory=trio.Event)
@@ -68,13 +73,19 @@ class Stream:
     close_code: int | None = None
 
     def __post_init__(self) -> None:
-        self._send, self._queue = trio.open_memory_channel[str | bytes | None](MOST_WAITING)
+        self._send, self._queue = trio.open_memory_channel[tuple[float, str | bytes | None]](MOST_WAITING)
+        self._up, self._down = Way(self.call.chance), Way(self.call.chance)
+        self._coming: deque[tuple[float, str | bytes]] = deque()
         self._sequence = 0
         self._chunk = 0
         self._late: list[str] = []
         self._reported: set[int] = set()
         self._live = False
-        self.frames_out = 0
+
+    @property
+    def faults(self) -> Faults:
+        """As they are now."""
+        return self.call.faults()
 
     # --- what the call tells it -----------------------------------------------------------------------------------
 
@@ -82,6 +93,8 @@ class Stream:
         """The caller's next 20 ms."""
         if not self._live or self.faults.vanish:
             return
+        if self.call.chance.random() * 100 < self.faults.uplink_loss_percent:
+            mulaw = SILENCE_FRAME
         self._chunk += 1
         timestamp = FIRST_TIMESTAMP_MS + (self._chunk - 1) * FRAME_MS
         media = {
@@ -96,6 +109,12 @@ class Stream:
             for waiting in self._late:
                 self._put(waiting)
             self._late.clear()
+
+    def take_what_has_come(self) -> None:
+        """What the server sent and what has been on its way for long enough acts now."""
+        now = trio.current_time()
+        while self._coming and self._coming[0][0] <= now:
+            self._judge(self._coming.popleft()[1])
 
     def return_mark(self, name: str, *, cleared: bool) -> None:
         """A mark was reached, or cleared: the two look alike on the wire."""
@@ -200,21 +219,36 @@ class Stream:
     async def _write(self, socket: WebSocketConnection, scope: trio.CancelScope) -> None:
         """The only task that sends: a send that is cancelled half-way would spoil the stream (stack.md A.3 no. 15)."""
         try:
-            async for message in self._queue:
+            async for due, message in self._queue:
+                if due > trio.current_time():
+                    await trio.sleep_until(due)
                 if message is None:
                     break
                 await socket.send_message(message)
         except ConnectionClosed as closed:
-            self._note_close(closed.reason)  # the writer may meet the close before the reader does
+            await self._closes(closed.reason)  # the writer may meet the close before the reader does
         scope.cancel()
 
     async def _read(self, socket: WebSocketConnection, scope: trio.CancelScope) -> None:
         try:
             while True:
-                self._judge(await socket.get_message())
+                self._arrives(await socket.get_message())
         except ConnectionClosed as closed:
-            self._note_close(closed.reason)
+            await self._closes(closed.reason)
         scope.cancel()
+
+    def _arrives(self, message: str | bytes) -> None:
+        now, delay_ms = trio.current_time(), self.faults.downlink_delay_ms
+        if delay_ms or self._coming:
+            self._coming.append((self._down.due(now, delay_ms), message))
+        else:
+            self._judge(message)
+
+    async def _closes(self, reason: CloseReason | None) -> None:
+        """The server has closed. What it sent before is on its way, and acts first."""
+        if self._coming:
+            await self.call.until(lambda: not self._coming, self._coming[-1][0] - trio.current_time() + SLACK_S)
+        self._note_close(reason)
 
     def _note_close(self, reason: CloseReason | None) -> None:
         if not self._live:
@@ -261,8 +295,9 @@ class Stream:
         except (ValueError, TypeError, NoBase64):
             self._report(31951, "media payload")
             return
-        self.frames_out += 1
-        if not self.call.speaker.play(mulaw):
+        self.call.media_messages += 1
+        number, delay_ms = self.call.media_messages, self.faults.start_delay_ms
+        if not self.call.speaker.play(mulaw, number, start_delay_ms=delay_ms):
             self._report(31931, "queue full")
 
     def _mark(self, mark: Any) -> None:
@@ -284,8 +319,9 @@ class Stream:
         return json.dumps(body, separators=(",", ":"))
 
     def _put(self, message: str | bytes | None) -> None:
+        due = self._up.due(trio.current_time(), self.faults.uplink_delay_ms, self.faults.uplink_jitter_ms)
         try:
-            self._send.send_nowait(message)
+            self._send.send_nowait((due, message))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self.call.tap.note("frame dropped")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -17,8 +18,9 @@ import trio
 
 from engine.agent import CallerStep
 from engine.audio import FRAME_MS
+from web.twins.speech.sounds import SOUNDS
 from web.twins.twilio.call import StatusPlan, TwinCall
-from web.twins.twilio.caller import follow_script
+from web.twins.twilio.caller import follow_script, rendered
 from web.twins.twilio.interpreter import Interpreter, tell_status
 from web.twins.twilio.problems import RestError
 from web.twins.twilio.settings import Faults, TwinSettings
@@ -55,6 +57,7 @@ class CallRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"from_numb
     to_number: str
     script: list[CallerStep] = []
     voice: str = "en-GB"
+    sounds: str = ""  # the folder that holds the files which the script names as sounds
 
 
 class TwilioTwin:
@@ -67,6 +70,7 @@ class TwilioTwin:
         self.numbers = {number: Number("PN" + secrets.token_hex(16), number) for number in settings.numbers}
         self.webhooks = Webhooks(http, settings, lambda: self.faults)
         self.late_ticks = 0
+        self._rung = 0
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -98,6 +102,8 @@ class TwilioTwin:
         number = self.numbers.get(request.to_number)
         if number is None or not number.voice_url:
             raise RestError(400, 21210, f"{request.to_number} is no number of this account, or has no voice URL")
+        for problem in filter(None, (script_problem(step, request) for step in request.script)):
+            raise RestError(400, 21205, problem)
         plan = StatusPlan(number.status_callback, number.status_callback_method)
         call = self._new_call(request.from_number, request.to_number, "inbound", number.sid, plan)
         call.status = "ringing"
@@ -115,7 +121,12 @@ class TwilioTwin:
         self, from_number: str, to_number: str, direction: str, number_sid: str, plan: StatusPlan
     ) -> TwinCall:
         sid = "CA" + secrets.token_hex(16)
-        call = TwinCall(sid, self.settings.account_sid, from_number, to_number, direction, number_sid, plan)
+        self._rung += 1
+        chance = Random(f"{self.faults.seed}/{self._rung}")  # noqa: S311 — of a line; no secret
+        call = TwinCall(
+            sid, self.settings.account_sid, from_number, to_number, direction, number_sid, plan,
+            chance=chance, faults=lambda: self.faults,
+        )  # fmt: skip
         while len(self.calls) >= MOST_CALLS:
             del self.calls[next(iter(self.calls))]
         self.calls[sid] = call
@@ -139,13 +150,13 @@ class TwilioTwin:
                 call.ended.set()
 
     async def _inbound(self, call: TwinCall, number: Number, request: CallRequest) -> None:
-        for step in request.script:  # rendered before the phone rings, so that nobody waits for a voice
-            if step.say:
-                await trio.to_thread.run_sync(partial(self.settings.speak, step.say, voice=request.voice))
+        render = partial(rendered, speak=self.settings.speak, voice=request.voice, folder=Path(request.sounds))
+        # made before the phone rings, so that nobody waits for a voice
+        audio = [await trio.to_thread.run_sync(render, step) for step in request.script]
         await trio.sleep(self.settings.ring_s)
         fallback = (number.voice_fallback_url, number.voice_fallback_method)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._person, call, request.script, request.voice)
+            nursery.start_soon(self._person, call, request.script, audio)
             await self._interpret(call, number.voice_url, number.voice_method, fallback)
             nursery.cancel_scope.cancel()
         await self._end(call)
@@ -169,15 +180,15 @@ class TwilioTwin:
 
     async def _interpret(self, call: TwinCall, url: str, method: str, fallback: tuple[str, str]) -> None:
         assert self._nursery is not None
-        interpreter = Interpreter(call, self.webhooks, self.settings, self.faults, self._nursery)
+        interpreter = Interpreter(call, self.webhooks, self.settings, self._nursery)
         await interpreter.run(url, method, fallback=fallback)
 
-    async def _person(self, call: TwinCall, script: Sequence[CallerStep], voice: str) -> None:
+    async def _person(self, call: TwinCall, script: Sequence[CallerStep], audio: Sequence[bytes]) -> None:
         with trio.move_on_after(ANSWER_S):
             while not call.is_live:
                 await trio.sleep(FRAME_MS / 1000)
         if call.is_live:
-            await follow_script(call, script, self.settings.speak, voice)
+            await follow_script(call, script, audio)
 
     async def _end(self, call: TwinCall) -> None:
         if not call.is_over:
@@ -189,6 +200,13 @@ class TwilioTwin:
             await trio.to_thread.run_sync(_save, self.settings.data, call)
         call.ended.set()
         await tell_status(call, self.webhooks, "completed")
+
+
+def script_problem(step: CallerStep, request: CallRequest) -> str:
+    """Why a step cannot be acted out; empty when it can."""
+    if step.sound and step.sound not in SOUNDS and not (Path(request.sounds) / step.sound).is_file():
+        return f"no sound {step.sound!r}: neither one of {', '.join(SOUNDS)} nor a file in {request.sounds or '.'}"
+    return ""
 
 
 def _save(folder: Path, call: TwinCall) -> None:
