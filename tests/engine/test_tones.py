@@ -149,6 +149,15 @@ def test_other_tones_are_no_keys(hz: tuple[int, ...]) -> None:
     assert heard_digits(tones(hz[0], hz[-1], 400)) == ""
 
 
+@pytest.mark.parametrize("third_hz", [697, 1477])
+def test_two_keys_at_once_are_none(third_hz: int) -> None:
+    """Three tones, as loud as one another."""
+    two = array("h", (LINEAR[code] for code in tones(770, 1336, 200)))
+    chord = array("h", (sample + round(7000 * sin(2 * pi * third_hz * n / 8000)) for n, sample in enumerate(two)))
+    assert heard_digits(pcm16_to_mulaw(two.tobytes())) == "5"
+    assert heard_digits(pcm16_to_mulaw(chord.tobytes())) == ""
+
+
 @given(st.binary(max_size=2000))
 def test_noise_holds_no_keys(mulaw: bytes) -> None:
     """Any bytes can be listened to."""
