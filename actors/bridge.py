@@ -1,30 +1,35 @@
 """Both legs of one call on the media plane, and what is heard between them. Synchronous: runs inside the plane's batch.
 
-Audio goes from leg to leg here without passing the actor; the actor hears facts (`post`) and gives orders (`hush`,
-`let_speak`, `close_line`, `end_agent`). Nothing here waits, and nothing here decides what an event means.
+Audio goes from leg to leg here without passing the actor; the actor hears facts (`post`) and gives orders (`hold`,
+`drop`, `let_speak`, `close_line`, `end_agent`). Nothing here waits, and nothing here decides what an event means.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Protocol
 
 from actors.ports import Wire
 from engine import events as e
 from engine.agent import Turns
 from engine.audio import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, SILENCE_FRAME, duration_ms
-from engine.playout import Audio, Done, Mark, Move, Playout, Started
+from engine.certificate import Certificate
+from engine.playout import Audio, Cut, Done, Gate, Mark, Move, Playout, Started
 from engine.recording import Ears, HeardModel
 from engine.voice import Voice, VoiceDetector
 from engine.wire import twilio, vapi
 
-PRE_ROLL_MS = 500  # what the caller says while Vapi's socket opens is not lost
+PRE_ROLL_MS = 500  # of what the caller says while Vapi's socket opens, from before their first voice
+MOST_PRE_ROLL_MS = 10_000  # … and so much from there on
+RECENT_VOICE_S = 3.0  # a voice that began longer ago is not what the agent was interrupted by
 EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
 # would be pulled apart by silence in the middle of a word.
 SILENT_GAP_S = 0.25
 NOTHING = Voice.NOTHING
+FALSE_ALARMS = frozenset({"noise", "no words", "echo"})  # the detector learns from these
 SETTLE_BYTES = 500 * BYTES_PER_MS  # so much of the recording is worked out in one go
 AGENT_SILENT_S = 5.0  # an open Vapi socket on which nothing ever came is no agent (reference/vapi.md §4.2)
 
@@ -45,9 +50,10 @@ class Bridge:
     """
 
     __slots__ = (
-        "_agent", "_agent_came", "_agent_opened_at", "_agent_over", "_caller_at", "_clock", "_early", "_ears",
-        "_gate_open", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post", "_pre_roll",
-        "_tap", "_voice", "_writer", "call_id", "early_dropped_ms", "frames_in", "frames_out", "stale_ms",
+        "_agent", "_agent_came", "_agent_opened_at", "_agent_over", "_caller_at", "_certificate", "_clock", "_early",
+        "_ears", "_interruptions", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post",
+        "_pre_roll", "_spoke_early", "_tap", "_voice", "_writer", "call_id", "early_dropped_ms", "frames_in",
+        "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -68,9 +74,9 @@ class Bridge:
         self._playout = Playout()
         self._ears = Ears(HeardModel())
         self._voice = VoiceDetector(onset_ms=turns.voice_ms)
-        self._pre_roll: deque[bytes] = deque(maxlen=PRE_ROLL_MS // FRAME_MS)
+        self._pre_roll: deque[bytes] = deque()
+        self._spoke_early = False
         self._early = bytearray()
-        self._gate_open = True
         self._onset_at = 0.0
         self._caller_at = 0.0
         self._agent_opened_at = 0.0
@@ -78,7 +84,8 @@ class Bridge:
         self._agent_over = False
         self._line_over = False
         self._line_given_back = False
-        self.stale_ms = 0.0  # agent audio that came while it was to be silent
+        self._certificate: Certificate | None = None  # of an interruption that is not written down yet
+        self._interruptions = 0
         self.early_dropped_ms = 0.0
         self.frames_in = self.frames_out = 0
 
@@ -89,6 +96,7 @@ class Bridge:
         wire.owner = self.call_id
         self._caller_at = self._clock()
         self._post(e.StreamStarted(at=self._caller_at, stream_sid=stream_sid))
+        self._make([self._playout.probe("p-0", self._caller_at)])
         if self._early:
             early, self._early = bytes(self._early), bytearray()
             self._make(self._playout.push(early, self._caller_at))
@@ -101,7 +109,7 @@ class Bridge:
         if agent is not None:
             agent.send_binary(mulaw, FRAME_MS if len(mulaw) == FRAME_BYTES else len(mulaw) // BYTES_PER_MS)
         else:
-            self._pre_roll.append(mulaw)
+            self._remember(mulaw)
         ears.said(mulaw)
         if ears.unsettled >= SETTLE_BYTES:
             self.settle_recording()
@@ -116,10 +124,24 @@ class Bridge:
 
     def _voice_changed(self, change: Voice, now: float) -> None:
         if change is Voice.STARTED:
-            self._onset_at = now - self._voice.onset_ms / 1000
+            self._onset_at = now - self._voice.onset_ms_ago / 1000
             self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
         elif change is Voice.STOPPED:
-            self._post(e.CallerQuiet(at=now))
+            self._post(e.CallerQuiet(at=now, voiced_ms=self._voice.voiced_ms))
+
+    def _remember(self, mulaw: bytes) -> None:
+        """Vapi's socket is not open yet: nothing of the caller's first words is to be lost."""
+        self._pre_roll.append(mulaw)
+        self._spoke_early = self._spoke_early or self._voice.speaking
+        most_ms = MOST_PRE_ROLL_MS if self._spoke_early else PRE_ROLL_MS
+        while len(self._pre_roll) > most_ms // FRAME_MS:
+            self._pre_roll.popleft()
+
+    def settle(self) -> None:
+        """Bring the recording and the certificates up to now: the call is over."""
+        self.settle_recording()
+        if self._certificate is not None:
+            self._write_down(self._certificate, self._clock())
 
     def settle_recording(self) -> None:
         """Bring the recording up to now."""
@@ -129,7 +151,11 @@ class Bridge:
                 self._tap.tap(caller, heard)
 
     def mark_returned(self, name: str) -> None:
-        self._make(self._playout.mark_returned(name, self._clock()))
+        now = self._clock()
+        certificate = self._certificate
+        if certificate is not None and name == certificate.proof_mark and certificate.silent_at is None:
+            certificate.silent_at, certificate.marks_back = now, self._playout.marks_back
+        self._make(self._playout.mark_returned(name, now))
 
     def digit_pressed(self, digit: str) -> None:
         self._post(e.DigitPressed(at=self._clock(), digit=digit))
@@ -160,9 +186,7 @@ class Bridge:
         """What the agent says, in clumps of any size."""
         self._agent_came = True
         line, writer = self._line, self._writer
-        if not self._gate_open:
-            self.stale_ms += duration_ms(mulaw)
-        elif line is not None and writer is not None:
+        if line is not None and writer is not None:
             now = self._clock()
             if self._playout.passes(mulaw, now):
                 self._send_line(line, writer, mulaw)
@@ -186,7 +210,11 @@ class Bridge:
                 self._make(self._playout.finish(now))
                 self._post(e.AgentSpeechStopped(at=now))
             case vapi.Transcript(role="user"):
-                self._post(e.CallerTranscript(at=now, text=message.text, final=message.final))
+                self._post(
+                    e.CallerTranscript(at=now, text=message.text, final=message.final, confidence=message.confidence)
+                )
+            case vapi.VoiceInput():
+                self._post(e.AgentWords(at=now, text=message.text))
             case vapi.Transcript():
                 self._post(e.AgentTranscript(at=now, text=message.text, final=message.final))
             case vapi.UserInterrupted():
@@ -227,36 +255,64 @@ class Bridge:
 
     # --- orders of the actor ---------------------------------------------------------------------------------------
 
-    def hush(self) -> None:
-        """Silence the agent now, at Twilio and here. What it goes on sending is dropped until `let_speak`."""
+    def hold(self) -> None:
+        """Silence the agent now, at Twilio and here; what the caller has not heard, and what comes, waits."""
         now = self._clock()
-        self._gate_open = False
-        unsent_ms = 0
-        if self._line is not None and self._writer is not None:
-            unsent_ms = self._line.drop_unsent_audio()
-            self._line.send_text(self._writer.clear())
-        cleared = self._playout.clear(now)
+        if self._playout.gate is Gate.OPEN and self._playout.busy:
+            self._cut(now, self._playout.hold(now), held=True)
+        else:
+            self._playout.hold(now)
+
+    def drop(self, reason: str, words: str = "", *, guard_s: float | None = 0.0) -> None:
+        """Silence the agent now, and forget what waits; what still comes for `guard_s` (None: until `keep`) is old."""
+        now = self._clock()
+        playout = self._playout
+        was_heard = playout.gate is Gate.OPEN and playout.busy
+        cut = playout.drop(now, guard_s=inf if guard_s is None else guard_s)
+        if was_heard:
+            self._cut(now, cut, held=False)
+        if self._certificate is not None:
+            self._certificate.decide(now, "dropped", reason, words)
+
+    def keep(self) -> None:
+        """What the agent says from now on is new."""
+        self._playout.keep()
+
+    def let_speak(self, reason: str = "") -> None:
+        """Open the gate: the agent goes on with the frame that was not heard, or begins."""
+        now = self._clock()
+        if reason in FALSE_ALARMS:
+            self._voice.dismiss()
+        if self._certificate is not None:
+            self._certificate.decide(now, "resumed", reason)
+        self._make(self._playout.let_speak(now))
+
+    def _cut(self, now: float, cut: Cut, *, held: bool) -> None:
+        """Tell Twilio to forget what it has not played, and begin the certificate."""
+        if self._certificate is not None:
+            self._write_down(self._certificate, now)
+        self._interruptions += 1
+        heard_voice = self._voice.speaking or now - self._onset_at < RECENT_VOICE_S
+        onset_at = self._onset_at if heard_voice and self._onset_at else now
+        self._certificate = certificate = Certificate(self._interruptions, onset_at, now, cut, held)
         self._ears.cleared()
-        self._note(
-            "Hushed",
-            {
-                "utterance": cleared.utterance,
-                "onset_to_clear_ms": round((now - self._onset_at) * 1000, 1) if self._voice.speaking else None,
-                "heard_ms": round(cleared.heard_ms),
-                "dropped_ms": round(cleared.dropped_ms),
-                "unsent_ms": unsent_ms,
-            },
-        )
+        line, writer = self._line, self._writer
+        if line is not None and writer is not None:
+            line.drop_unsent_audio()
+            line.send_text(writer.clear())
+            self._make([self._playout.probe(certificate.proof_mark, now)])
 
-    def let_speak(self) -> None:
-        self._gate_open = True
+    def _write_down(self, certificate: Certificate, now: float) -> None:
+        self._certificate = None
+        certificate.decide(now, "dropped", "over")
+        self._note("Interruption", certificate.data())
 
-    def play_clip(self, mulaw: bytes) -> None:
-        """One of our own sentences, as an utterance of its own."""
+    def play_line(self, mulaw: bytes) -> None:
+        """One of our own sentences, as an utterance of its own, whole frames."""
         now = self._clock()
         if self._line is not None:
-            self._make(self._playout.push(mulaw, now))
-            self._make(self._playout.finish(now))
+            self._make(self._playout.push(mulaw, now, ours=True))
+            self._make(self._playout.finish(now, ours=True))
 
     def tell_agent(self, message: bytes) -> bool:
         """A text frame to Vapi; False when there is no agent to tell."""
@@ -296,6 +352,8 @@ class Bridge:
         moves = self._playout.tick(now)
         if moves:
             self._make(moves)
+        if self._certificate is not None and self._certificate.is_complete(now):
+            self._write_down(self._certificate, now)
         if self._agent is not None and not self._agent_over:
             if now - self._caller_at > SILENT_GAP_S and self._agent.is_open:
                 self._agent.send_binary(SILENCE_FRAME, audio_ms=FRAME_MS)
@@ -312,7 +370,9 @@ class Bridge:
             "frames_in": self.frames_in,
             "frames_out": self.frames_out,
             "late_marks": self._playout.late_marks,
-            "stale_ms": self.stale_ms,
+            "stale_ms": self._playout.stale_ms,
+            "gap_ms": round(self._playout.gap_ms, 1),
+            "interruptions": self._interruptions,
             "early_dropped_ms": self.early_dropped_ms,
             "playout_dropped_ms": self._playout.dropped_ms,
         }
@@ -339,7 +399,7 @@ class Bridge:
                 case Mark(name):
                     if line is not None and writer is not None:
                         line.send_text(writer.mark(name))
-                case Started(utterance):
-                    self._post(e.UtteranceStarted(at=self._clock(), utterance=utterance))
+                case Started(utterance, ours):
+                    self._post(e.UtteranceStarted(at=self._clock(), utterance=utterance, ours=ours))
                 case Done(utterance, heard_ms):
                     self._post(e.PlaybackDone(at=self._clock(), utterance=utterance, heard_ms=heard_ms))

@@ -7,6 +7,7 @@ media plane, and goes on while the loop is restarted after a crash.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -27,7 +28,9 @@ from engine import events as e
 from engine.agent import Agent
 from engine.call import Call, Policy
 from engine.errors import CallscopeError, InboxFull, VendorTrouble
+from engine.interrupting import local_minutes
 from engine.journal import Kind
+from engine.lines import KINDS, LineBook
 from engine.phases import Phase
 from engine.step import opened, step
 from engine.tools import ToolEffect, ToolResult
@@ -40,6 +43,7 @@ INBOX_FACTS = 256  # a call has a few facts a second; more than this waiting mea
 AGENT_DEADLINE_S = 4.0  # three jittered tries at creating the Vapi call (reference/reliability.md F6)
 SOCKET_DEADLINE_S = 3.0  # F7
 GOODBYE_S = 3.0  # the longest that cleaning up after a call may take
+VAPI_LINES = ("filler", "unheard", "idle")  # the first words of each kind of silence may be in the agent's own voice
 MOST_TOOL_RUNS = 64  # remembered per call, so that a repeated webhook gets the first answer
 
 
@@ -55,8 +59,9 @@ class Services:
     toolbox: Toolbox
     agent: Agent
     next_url: str  # where Twilio finds its next TwiML
+    wall_clock: Callable[[], float] = field(default=time.time, kw_only=True)  # seconds since 1970, for hours of the day
     agent_call_body: Callable[[str, str], Mapping[str, Any]]  # (our call id, caller's number) → body of POST /call
-    holding_clip: bytes = b""  # µ-law; empty: no clip could be made, and the fallback comes early instead
+    lines: LineBook = field(default_factory=lambda: LineBook({}), kw_only=True)  # our own lines; without a holding line the fallback comes early instead
 
 
 @dataclass(frozen=True)
@@ -282,7 +287,7 @@ class CallActor:
         self.bridge.end_agent()
         self.bridge.close_line()
         data: dict[str, Any] = {}
-        self.bridge.settle_recording()
+        self.bridge.settle()
         try:
             data["recording"] = dict(await self.services.recorder.close(self._recording))
         except Exception:
@@ -310,12 +315,18 @@ class CallActor:
         match effect:
             case f.DialAgent():
                 self._nursery.start_soon(self._dial_agent)
-            case f.SayHolding():
-                self.bridge.play_clip(self.services.holding_clip)
-            case f.Hush():
-                self.bridge.hush()
+            case f.SayLine():
+                self._say_line(effect)
+            case f.Hold():
+                self.bridge.hold()
+            case f.Drop():
+                self.bridge.drop(effect.reason, effect.words, guard_s=effect.guard_s)
+            case f.Keep():
+                self.bridge.keep()
             case f.LetSpeak():
-                self.bridge.let_speak()
+                self.bridge.let_speak(effect.reason)
+            case f.TakeTurn():
+                pass  # it is in the journal
             case f.RunTool():
                 self._nursery.start_soon(self._run_tool, effect)
             case f.CancelTools():
@@ -333,6 +344,20 @@ class CallActor:
                 self._nursery.start_soon(self._rescue)
             case _:
                 _no_such(effect)
+
+    def _say_line(self, order: f.SayLine) -> None:
+        """One of our own lines: a clip, or Vapi's voice where the agent file wants that and Vapi can be told."""
+        clip = self.services.lines.pick(order.kind, order.n)
+        texts: tuple[str, ...] = getattr(self.services.agent.silence, order.kind)
+        by_vapi = self.services.agent.silence.fillers == "vapi" and order.kind in VAPI_LINES
+        if by_vapi and texts:
+            text = texts[order.n % len(texts)]
+            if self.bridge.tell_agent(vapi.say(text)):
+                self.note("Line", {"kind": order.kind, "text": text, "how": "vapi"})
+                return
+        if clip is not None:
+            self.bridge.play_line(clip.mulaw)
+            self.note("Line", {"kind": order.kind, "text": clip.text, "how": "clip"})
 
     async def _dial_agent(self) -> None:
         """Create the Vapi call and open its socket. Every failure becomes a fact."""
@@ -432,8 +457,19 @@ class CallActor:
 
 
 def _policy(services: Services) -> Policy:
-    policy = Policy.of(services.agent)
-    if services.holding_clip:
+    agent = services.agent
+    kinds = {kind for kind in KINDS if services.lines.pick(kind, 0) is not None}
+    if agent.silence.fillers == "vapi":
+        kinds |= {kind for kind in VAPI_LINES if getattr(agent.silence, kind)}
+    elif agent.silence.fillers == "off":
+        kinds -= {"filler", "progress", "unheard"}
+    keywords = agent.turns.keywords
+    policy = Policy.of(
+        agent,
+        lines=tuple(sorted(kinds)),
+        local_minutes=local_minutes(services.wall_clock(), keywords.timezone) if keywords is not None else None,
+    )
+    if "holding" in kinds:
         return policy
     # Without a clip to bridge the wait with, the fallback words must themselves come within 2 s.
     return msgspec.structs.replace(policy, holding_after_s=0.0, agent_patience_s=policy.holding_after_s)

@@ -11,18 +11,33 @@ from typing import Any
 
 import msgspec
 
+from engine import digits
 from engine import events as e
-from engine.agent import Agent
+from engine.agent import Agent, Digits, Silence, Turns
+from engine.digits import Keys
 from engine.phases import Phase
 
-CALL_VERSION = 1
+CALL_VERSION = 2
+MOST_WORDS = 500  # characters of what somebody says, kept in the state
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What the agent file says about this call, in the engine's units."""
+    """What the agent file says about this call.
 
-    debounce_s: float = 0.3
-    partial_chars: int = 3
+    Args:
+        lines: the kinds of our own lines that there is a voice for.
+        local_minutes: since midnight in the zone of `turns.keywords`, when the call began.
+        agent_first: the assistant opens the conversation.
+        greeting_protected: … and may not be interrupted in it.
+    """
+
+    turns: Turns = Turns()
+    silence: Silence = Silence()
+    digits: Digits = Digits()
+    lines: tuple[str, ...] = ("holding", "filler", "progress", "unheard", "idle", "goodbye")
+    local_minutes: int | None = None
+    agent_first: bool = True
+    greeting_protected: bool = False
     idle_s: float = 60.0
     max_duration_s: float = 600.0
     holding_after_s: float = 1.5  # the caller is there, the agent is not: say so within 2 s
@@ -32,10 +47,16 @@ class Policy(msgspec.Struct, frozen=True):
     goodbye_words: str = "We have to end the call here. Goodbye."
 
     @classmethod
-    def of(cls, agent: Agent) -> Policy:
+    def of(cls, agent: Agent, *, lines: tuple[str, ...] = (), local_minutes: int | None = None) -> Policy:
+        assistant = agent.assistant or {}
         return cls(
-            debounce_s=agent.turns.debounce_ms / 1000,
-            partial_chars=agent.turns.partial_chars,
+            turns=agent.turns,
+            silence=agent.silence,
+            digits=agent.digits,
+            lines=lines,
+            local_minutes=local_minutes,
+            agent_first=assistant.get("firstMessageMode", "") != "assistant-waits-for-user",
+            greeting_protected=assistant.get("firstMessageInterruptionsEnabled") is False,
             idle_s=agent.limits.idle_s,
             max_duration_s=agent.limits.max_duration_s,
             fallback_words=agent.fallback.words,
@@ -53,12 +74,34 @@ class Call(msgspec.Struct, frozen=True):
     entered_at: float = 0.0  # when this phase began
     line_up_at: float | None = None
     agent_up_at: float | None = None
-    holding_said: bool = False
     utterance: int = 0  # the epoch that may be heard; marks and ends of older ones change nothing
+    ours: bool = False  # it is one of our own lines
     agent_talking: bool = False  # by Vapi's word (speech-update), not by sound
+    agent_words: str = ""  # what the agent says, or said last
+    alive_at: float = 0.0  # last sign of life of the agent
+    greeted: bool = False  # an utterance of the agent has been heard
+    held_at: float | None = None  # since when the agent waits for the caller to be quiet
+    dropped: bool = False  # this interruption: what was not heard is gone
+    cut_short: bool = False  # Vapi stopped for a noise, and owes the rest
+    spoke: bool = False  # this interruption: there were words
     caller_voiced: bool = False  # by our ear
+    onset_at: float = 0.0  # when the caller's last voice began
     voice_at: float = 0.0  # last sign of the caller's voice
-    active_at: float = 0.0  # last sign of anybody
+    words_at: float = 0.0  # last sign of the caller's words
+    talking_since: float = 0.0  # the caller's voice, pauses shorter than the debounce not counted
+    stepped_in: bool = False  # the agent was told that the caller talks long
+    turn: str = ""  # the words of the caller's turn so far
+    partial: str = ""  # … and those that are not final
+    dismissed: str = ""  # why the present voice is known to mean nothing
+    active_at: float = 0.0  # last sign of anybody but our own lines
+    sound_at: float = 0.0  # when the caller last heard something end, or themselves
+    owed_since: float | None = None  # the agent owes the caller something to hear
+    owed_for: str = ""  # start, words, voice, tool or stall
+    lines_said: int = 0  # since then
+    said: dict[str, int] = {}  # how often each kind of line, in this call
+    idle_said: int = 0  # prompts, since the caller's turn began
+    closing: bool = False  # our goodbye is being said: the call ends with it
+    keys: Keys = Keys()
     confirmed_at: float | None = None  # Vapi heard this interruption too
     tools: tuple[str, ...] = ()  # ids of the tool calls under way
     farewell_at: float | None = None  # the agent has said that the conversation is over
@@ -78,19 +121,42 @@ _Note = Callable[[Call, Any], dict[str, Any]]
 
 
 def _line_up(call: Call, event: e.Event) -> dict[str, Any]:
-    return {"line_up_at": event.at, "active_at": event.at}
+    return {"line_up_at": event.at, "active_at": event.at, "sound_at": event.at}
 
 
 def _agent_up(call: Call, event: e.Event) -> dict[str, Any]:
-    return {"agent_up_at": event.at, "active_at": event.at}
+    return {"agent_up_at": event.at, "active_at": event.at, "alive_at": event.at}
 
 
 def _both_up(call: Call, event: e.BothLegsUp) -> dict[str, Any]:
-    return _line_up(call, event) if event.fact == "StreamStarted" else _agent_up(call, event)
+    noted = _line_up(call, event) if event.fact == "StreamStarted" else _agent_up(call, event)
+    noted["sound_at"] = max(call.sound_at, event.at)
+    return noted | (_owing(event.at, "start") if call.policy.agent_first else {})
 
 
-def _voice(call: Call, event: e.CallerVoice) -> dict[str, Any]:
-    return {"caller_voiced": True, **_barged_in(call, event)}
+# --- the caller -----------------------------------------------------------------------------------------------------
+
+
+def _voice(call: Call, event: e.CallerVoice | e.VoiceNoted) -> dict[str, Any]:
+    """A voice begins: whatever was owed, it is the caller's turn again."""
+    paused_s = event.at - max(call.voice_at, call.talking_since)
+    began_anew = paused_s > call.policy.turns.debounce_ms / 1000
+    noted: dict[str, Any] = {
+        "caller_voiced": True,
+        "onset_at": event.onset_at,
+        "talking_since": event.onset_at if began_anew else call.talking_since,
+        "dismissed": "",
+        **_barged_in(call, event),
+    }
+    if began_anew:
+        noted["stepped_in"] = False
+    if isinstance(event, e.CallerVoice) and call.held_at is None and call.phase in _HOLDING:
+        noted["held_at"] = event.at
+    return noted
+
+
+_HOLDING = (Phase.LISTENING, Phase.SPEAKING, Phase.TOOL_PENDING)
+_HEARD = (Phase.SPEAKING, Phase.INTERRUPTED)
 
 
 def _barged_in(call: Call, event: e.Event) -> dict[str, Any]:
@@ -101,16 +167,196 @@ def _barged_in(call: Call, event: e.Event) -> dict[str, Any]:
 
 
 def _quiet(call: Call, event: e.CallerQuiet) -> dict[str, Any]:
-    return {"caller_voiced": False, "voice_at": event.at, "active_at": event.at}
+    noted = {"caller_voiced": False, "voice_at": event.at, "active_at": event.at, "sound_at": event.at}
+    worth_an_answer = event.voiced_ms >= ANSWERED_MS and not call.dismissed and call.phase is not Phase.SPEAKING
+    if call.owed_since is not None and call.owed_for in ("words", "voice", "start", "stall"):
+        noted |= _owing(event.at, call.owed_for)
+    elif worth_an_answer and call.words_at < call.onset_at:
+        noted |= _owing(event.at, "voice")
+    return noted
+
+
+ANSWERED_MS = 400.0  # so much voice without any words is worth a question
+
+
+def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
+    """Words that count. They are said again when they become final; the latest ones win."""
+    noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "closing": False, "spoke": True}
+    if event.reason == "phrase" or (call.phase is Phase.SPEAKING and not call.agent_talking):
+        noted["dropped"] = call.phase in _HEARD
+    if event.final:
+        return noted | _turn(call, event.text, event.at)
+    return noted | {"partial": event.text[:MOST_WORDS]}
+
+
+def _said(call: Call, event: e.CallerSaid) -> dict[str, Any]:
+    noted = {"active_at": event.at, "words_at": event.at, "alive_at": event.at, "spoke": True}
+    return noted | _turn(call, event.text, event.at)
+
+
+def _turn(call: Call, words: str, at: float) -> dict[str, Any]:
+    turn = f"{call.turn} {words}".strip()[-MOST_WORDS:]
+    return {"turn": turn, "partial": "", "idle_said": 0, "cut_short": False, **_owing(at, "words")}
+
+
+def _murmured(call: Call, event: e.CallerMurmured) -> dict[str, Any]:
+    noted: dict[str, Any] = {"alive_at": event.at}
+    if event.why in ("backchannel", "echo"):
+        noted["dismissed"] = event.why
+    return noted
+
+
+def _false_alarm(call: Call, event: e.FalseAlarm) -> dict[str, Any]:
+    noted: dict[str, Any] = {"held_at": None, "dismissed": event.reason}
+    if event.quiet:
+        noted |= {"caller_voiced": False, "sound_at": event.at}
+    if call.owed_for == "voice":
+        noted |= _OWES_NOTHING
+    return noted
+
+
+def _turn_over(call: Call, event: e.CallerTurnOver) -> dict[str, Any]:
+    return {"turn": "", "partial": ""}
+
+
+def _debounced(call: Call, event: e.Event) -> dict[str, Any]:
+    noted: dict[str, Any] = {"held_at": None, "dropped": False}
+    if call.phase is Phase.INTERRUPTED:
+        noted |= {"spoke": False, "cut_short": not call.spoke and call.confirmed_at is not None}
+        noted |= _owing(event.at, "words" if call.spoke else "voice")
+    return noted
+
+
+def _talks_on(call: Call, event: e.AgentTalksOn) -> dict[str, Any]:
+    return {"held_at": None, "dropped": False, "spoke": False}
+
+
+def _key(call: Call, event: e.DigitPressed) -> dict[str, Any]:
+    keys, _ = digits.press(call.keys, event.digit, event.at, call.policy.digits)
+    return {"keys": keys, **_key_pressed(call, event)}
+
+
+def _key_pressed(call: Call, event: e.Event) -> dict[str, Any]:
+    noted: dict[str, Any] = {"active_at": event.at, "idle_said": 0, "closing": False, "spoke": True}
+    if call.phase is Phase.SPEAKING:
+        noted |= {"dropped": True, "confirmed_at": None}
+    return noted
+
+
+def _typed(call: Call, event: e.KeysTyped) -> dict[str, Any]:
+    keys = Keys(ignored=call.keys.ignored)
+    return {"keys": keys, "words_at": event.at, **_key_pressed(call, event), **_owing(event.at, "words")}
+
+
+# --- the agent ------------------------------------------------------------------------------------------------------
+
+
+def _owing(at: float, why: str) -> dict[str, Any]:
+    return {"owed_since": at, "owed_for": why, "lines_said": 0}
+
+
+_OWES_NOTHING: dict[str, Any] = {"owed_since": None, "owed_for": "", "lines_said": 0}
 
 
 def _vapi_interrupted(call: Call, event: e.AgentInterrupted) -> dict[str, Any]:
-    return {"agent_talking": False, "confirmed_at": event.at, "active_at": event.at}
+    noted: dict[str, Any] = {
+        "agent_talking": False,
+        "confirmed_at": event.at,
+        "active_at": event.at,
+        "alive_at": event.at,
+        "closing": False,
+    }
+    if call.phase in _HEARD:
+        noted["dropped"] = True
+        noted["spoke"] = call.spoke if call.phase is Phase.INTERRUPTED else call.words_at >= call.onset_at > 0
+    elif call.phase in _HOLDING and call.held_at is None:
+        noted["held_at"] = event.at
+    return noted
+
+
+def _fell_silent(call: Call, event: e.AgentFellSilent) -> dict[str, Any]:
+    return {"agent_talking": False, "alive_at": event.at}
+
+
+def _speech(call: Call, event: e.AgentSpeechStarted) -> dict[str, Any]:
+    return {"agent_talking": True, "active_at": event.at, "alive_at": event.at}
+
+
+def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:
+    noted: dict[str, Any] = {"agent_talking": False, "active_at": event.at, "alive_at": event.at}
+    if call.phase is Phase.INTERRUPTED:
+        noted["dropped"] = True
+    if call.owed_for == "stall":
+        noted |= _OWES_NOTHING
+    return noted
+
+
+def _agent_words(call: Call, event: e.AgentWords | e.AgentTranscript) -> dict[str, Any]:
+    return {"agent_words": event.text[-MOST_WORDS:], "alive_at": event.at}
+
+
+def _agent_transcript(call: Call, event: e.AgentTranscript) -> dict[str, Any]:
+    return {**_agent_words(call, event), "active_at": event.at}
+
+
+def _heard(call: Call, event: e.UtteranceStarted) -> dict[str, Any]:
+    noted: dict[str, Any] = {"utterance": event.utterance, "ours": event.ours}
+    if event.ours:
+        return noted
+    return noted | {"active_at": event.at, "alive_at": event.at, "idle_said": 0, "cut_short": False, **_OWES_NOTHING}
+
+
+def _heard_out(call: Call, event: e.PlaybackDone | e.PlaybackDoneToolPending) -> dict[str, Any]:
+    noted: dict[str, Any] = {"sound_at": event.at, "held_at": None}
+    if call.ours:
+        return noted | {"ours": False}
+    noted |= {"active_at": event.at, "greeted": True}
+    if isinstance(event, e.PlaybackDoneToolPending):  # it said that it looks: that was the filler
+        return noted | {"owed_since": event.at, "owed_for": "tool", "lines_said": 1}
+    if call.agent_talking and call.phase is Phase.SPEAKING and call.owed_since is None:
+        noted |= _owing(event.at, "stall")
+    return noted
+
+
+def _line(kind: str) -> _Note:
+    """One of our own lines is being said: the n-th since something was owed, and of its kind."""
+
+    def note(call: Call, event: e.Event) -> dict[str, Any]:
+        said = {**call.said, kind: call.said.get(kind, 0) + 1}
+        return {"said": said, "lines_said": call.lines_said + 1, "sound_at": event.at}
+
+    return note
+
+
+def _unheard(call: Call, event: e.UnheardDue) -> dict[str, Any]:
+    noted = _line("unheard")(call, event) | {"cut_short": False}
+    return noted if call.cut_short else noted | {"owed_since": None, "owed_for": ""}
+
+
+def _idle_prompt(call: Call, event: e.IdlePromptDue) -> dict[str, Any]:
+    return _line("idle")(call, event) | {"idle_said": call.idle_said + 1}
+
+
+def _our_goodbye(call: Call, event: e.GoodbyeDue) -> dict[str, Any]:
+    return _line("goodbye")(call, event) | {"closing": True, "reason": "nobody spoke"}
+
+
+def _step_in(call: Call, event: e.CallerTalksLong) -> dict[str, Any]:
+    return {"stepped_in": True, "held_at": None}
+
+
+def _tool_asked(call: Call, event: e.ToolRequested) -> dict[str, Any]:
+    noted = {"tools": (*call.tools, event.tool_call_id), "active_at": event.at, "alive_at": event.at}
+    return noted | _owing(event.at, "tool")
 
 
 def _tool_done(call: Call, event: e.ToolAnswered | e.LastToolAnswered) -> dict[str, Any]:
     left = tuple(tool for tool in call.tools if tool != event.tool_call_id)
-    return {"tools": left, "active_at": event.at}
+    noted: dict[str, Any] = {"tools": left, "active_at": event.at}
+    if left:
+        return noted
+    since = call.owed_since if call.owed_since is not None else event.at
+    return noted | {"owed_since": since, "owed_for": "words", "lines_said": max(1, call.lines_said)}
 
 
 def _leaving(words: Callable[[Call, Any], dict[str, Any]]) -> _Note:
@@ -157,21 +403,36 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.StreamStarted: _line_up,
     e.AgentConnected: _agent_up,
     e.BothLegsUp: _both_up,
-    e.HoldingDue: lambda call, event: {"holding_said": True},
-    e.AgentSpeechStarted: lambda call, event: {"agent_talking": True, "active_at": event.at},
-    e.AgentAnswered: lambda call, event: {"agent_talking": True, "active_at": event.at},
-    e.AgentSpeechStopped: lambda call, event: {"agent_talking": False, "active_at": event.at},
+    e.HoldingDue: _line("holding"),
+    e.FillerDue: _line("filler"),
+    e.ProgressDue: _line("progress"),
+    e.UnheardDue: _unheard,
+    e.IdlePromptDue: _idle_prompt,
+    e.GoodbyeDue: _our_goodbye,
+    e.AgentSpeechStarted: _speech,
+    e.AgentSpeechStopped: _speech_over,
     e.AgentInterrupted: _vapi_interrupted,
-    e.UtteranceStarted: lambda call, event: {"utterance": event.utterance, "active_at": event.at},
-    e.PlaybackDone: _active,
-    e.PlaybackDoneToolPending: _active,
-    e.AgentTranscript: _active,
+    e.AgentFellSilent: _fell_silent,
+    e.AgentTalksOn: _talks_on,
+    e.AgentWords: _agent_words,
+    e.UtteranceStarted: _heard,
+    e.PlaybackDone: _heard_out,
+    e.PlaybackDoneToolPending: _heard_out,
+    e.AgentTranscript: _agent_transcript,
     e.CallerVoice: _voice,
+    e.VoiceNoted: _voice,
     e.CallerQuiet: _quiet,
-    e.CallerPartial: _barged_in,
-    e.CallerSaid: _active,
-    e.DigitPressed: _active,
-    e.ToolRequested: lambda call, event: {"tools": (*call.tools, event.tool_call_id), "active_at": event.at},
+    e.FalseAlarm: _false_alarm,
+    e.CallerSpoke: _spoke,
+    e.CallerSaid: _said,
+    e.CallerMurmured: _murmured,
+    e.CallerTurnOver: _turn_over,
+    e.CallerTalksLong: _step_in,
+    e.DebouncePassed: _debounced,
+    e.DebouncePassedToolPending: _debounced,
+    e.DigitPressed: _key,
+    e.KeysTyped: _typed,
+    e.ToolRequested: _tool_asked,
     e.ToolAnswered: _tool_done,
     e.LastToolAnswered: _tool_done,
     e.AgentEnded: _leaving(_farewell),
@@ -181,6 +442,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.StreamLost: _fallback(lambda event: f"line lost: {event.reason}"),
     e.AgentLost: _fallback(lambda event: f"agent lost: {event.why}"),
     e.AgentOverdue: _fallback(lambda event: "agent overdue"),
+    e.AgentStalled: _fallback(lambda event: "agent stalled"),
     e.ActorGaveUp: _fallback(lambda event: f"crashed: {event.why}"),
     e.StreamOverdue: _fallback(lambda event: "stream never opened"),
     e.IdlePassed: _goodbye(lambda event: "nobody spoke"),

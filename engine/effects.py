@@ -15,18 +15,43 @@ class DialAgent(Effect, frozen=True):
     """Create the Vapi call and open its socket."""
 
 
-class SayHolding(Effect, frozen=True):
-    """Play the holding sentence from our own clip."""
+class SayLine(Effect, frozen=True):
+    """Say one of our own lines: the n-th of its kind (`engine.lines`)."""
+
+    kind: str
+    n: int = 0
 
 
-class Hush(Effect, frozen=True):
-    """Silence the agent now: Twilio `clear`, drop what waits, let no more of utterances up to this one through."""
+class Hold(Effect, frozen=True):
+    """Silence the agent now, at Twilio and here, and keep what the caller has not heard, and what comes."""
 
-    utterance: int
+
+class Drop(Effect, frozen=True):
+    """Silence the agent, and forget what the caller has not heard.
+
+    Args:
+        guard_s: so long what comes still belongs to the old speech and is dropped; None: until `Keep`.
+    """
+
+    reason: str
+    words: str = ""
+    guard_s: float | None = 0.0
+
+
+class Keep(Effect, frozen=True):
+    """What the agent says from now on is new: keep it until it may be heard."""
 
 
 class LetSpeak(Effect, frozen=True):
-    """Let the agent be heard again; what comes next is a new utterance."""
+    """Let the agent be heard: it goes on with the frame that the caller did not hear, or begins."""
+
+    reason: str = ""
+
+
+class TakeTurn(Effect, frozen=True):
+    """The caller's turn is complete: one turn, however often they corrected themselves. For the record."""
+
+    text: str
 
 
 class RunTool(Effect, frozen=True):

@@ -91,8 +91,23 @@ class AgentTranscript(Event, frozen=True):
 
 
 class CallerTranscript(Event, frozen=True):
+    """What Vapi's transcriber makes of the caller.
+
+    Args:
+        confidence: from 0 to 1, where Vapi tells (finals only).
+        age_s: how long ago Vapi says it was, where it tells.
+    """
+
     text: str
     final: bool
+    confidence: float | None = None
+    age_s: float | None = None
+
+
+class AgentWords(Event, frozen=True):
+    """What the agent is about to say, told before its sound (`voice-input`)."""
+
+    text: str
 
 
 class ToolRequested(Event, frozen=True):
@@ -119,9 +134,10 @@ class ReportArrived(Event, frozen=True):
 
 
 class UtteranceStarted(Event, frozen=True):
-    """The first audio of an utterance left for the caller's ear."""
+    """The first audio of an utterance left for the caller's ear. `ours`: one of our own lines, not the agent."""
 
     utterance: int
+    ours: bool = False
 
 
 class PlaybackDone(Event, frozen=True):
@@ -138,7 +154,9 @@ class CallerVoice(Event, frozen=True):
 
 
 class CallerQuiet(Event, frozen=True):
-    """Local speech detection: the caller's voice stopped."""
+    """Local speech detection: the caller's voice stopped, after so much voiced sound."""
+
+    voiced_ms: float = 1000.0
 
 
 # --- ourselves ------------------------------------------------------------------------------------------------------
@@ -170,26 +188,71 @@ class DeadlinePassed(Event, frozen=True):
 # --- sharper names, given by `engine.turns.name_event` ---------------------------------------------------------------
 
 
-class CallerPartial(Event, frozen=True):
-    """A partial transcript of the caller with enough in it to count as speech: interrupts."""
+class CallerSpoke(Event, frozen=True):
+    """The caller's words, and the policy takes them for speech: they interrupt (`engine.interrupting`).
+
+    Args:
+        reason: which words did it: `words`, `final`, or a `phrase` that always interrupts.
+    """
 
     text: str
+    reason: str = "words"
+    final: bool = False
 
 
 class CallerSaid(Event, frozen=True):
-    """A final transcript of the caller: acted on, but too late to interrupt anything."""
+    """A final transcript of the caller: acted on, but nothing that it could interrupt."""
 
     text: str
 
 
 class CallerMurmured(Event, frozen=True):
-    """A partial transcript too short to mean anything."""
+    """Words of the caller that mean nothing now; `why`: too short, unsure, stale, a backchannel, an echo …"""
+
+    text: str
+    why: str = "too short"
+
+
+class VoiceNoted(Event, frozen=True):
+    """The caller's voice, where policy says that a voice alone changes nothing."""
+
+    onset_at: float
+
+
+class FalseAlarm(Event, frozen=True):
+    """The voice for which the agent was held was not speech, or not meant: the agent goes on.
+
+    Args:
+        reason: `noise` (short, and quiet again), `no words`, `backchannel`, `echo`.
+        quiet: the voice has ended.
+    """
+
+    reason: str
+    quiet: bool = True
+
+
+class AgentFellSilent(Event, frozen=True):
+    """Vapi interrupted itself in a speech that may not be interrupted: what came of it is heard to the end."""
+
+
+class AgentTalksOn(Event, frozen=True):
+    """The caller cut in with words, and Vapi does not mind: what it says counts as said, so it must be heard."""
+
+
+class CallerTurnOver(Event, frozen=True):
+    """The caller has been quiet for the debounce: these are the words of their turn, the latest ones."""
 
     text: str
 
 
-class AgentAnswered(Event, frozen=True):
-    """The agent began a new speech although the debounce of the last interruption still ran."""
+class CallerTalksLong(Event, frozen=True):
+    """The caller has talked without a pause for longer than the policy likes."""
+
+
+class KeysTyped(Event, frozen=True):
+    """A number typed on the caller's phone is complete. Personal data: never logged."""
+
+    digits: str
 
 
 class StreamLost(Event, frozen=True):
@@ -233,6 +296,30 @@ class HoldingDue(Event, frozen=True):
     """The caller is there, the agent is not yet: time for a holding sentence."""
 
 
+class FillerDue(Event, frozen=True):
+    """The agent owes an answer, and the caller hears nothing."""
+
+
+class ProgressDue(Event, frozen=True):
+    """Still nothing since our last line."""
+
+
+class UnheardDue(Event, frozen=True):
+    """The caller spoke, and nobody knows what they said."""
+
+
+class AgentStalled(Event, frozen=True):
+    """The agent owes an answer and has given no sign of life for too long."""
+
+
+class IdlePromptDue(Event, frozen=True):
+    """It is the caller's turn, and they are silent: ask whether they are there."""
+
+
+class GoodbyeDue(Event, frozen=True):
+    """The caller has been silent for so long that we say goodbye."""
+
+
 class AgentOverdue(Event, frozen=True):
     """The agent is not there in time."""
 
@@ -246,7 +333,7 @@ class SpeechOverdue(Event, frozen=True):
 
 
 class DebouncePassed(Event, frozen=True):
-    """The caller has been quiet for the debounce after an interruption."""
+    """The caller has been quiet for the debounce: the agent may be heard."""
 
 
 class DebouncePassedToolPending(Event, frozen=True):

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from engine import digits
 from engine import effects as f
 from engine import events as e
 from engine.call import Call
 from engine.phases import Phase
+from engine.turns import USER_INTERRUPTED_GUARD_S
 
 E = TypeVar("E", bound=e.Event)
 Then = Callable[[Call, Any], tuple[f.Effect, ...]]
@@ -55,25 +57,105 @@ def nothing(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
     return ()
 
 
-def hush(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
-    return (f.Hush(utterance=call.utterance),)
+def hold(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
+    return (f.Hold(),)
+
+
+def cut_in(call: Call, event: e.CallerSpoke) -> tuple[f.Effect, ...]:
+    """The caller's words end the speech. Vapi's word is waited for while it talks on, unless a phrase settles it."""
+    if event.reason == "phrase":
+        return (f.Drop(reason=event.reason, words=event.text, guard_s=None if call.agent_talking else 0.0),)
+    if call.agent_talking:
+        return (f.Hold(),)
+    return (f.Drop(reason=event.reason, words=event.text),)
+
+
+def cut_in_again(call: Call, event: e.CallerSpoke) -> tuple[f.Effect, ...]:
+    """More words in the same interruption: only a phrase changes anything, and only while Vapi talks on."""
+    unsettled = call.agent_talking and call.confirmed_at is None
+    return cut_in(call, event) if event.reason == "phrase" and unsettled else ()
+
+
+def vapi_cut(call: Call, event: e.AgentInterrupted) -> tuple[f.Effect, ...]:
+    """Vapi stopped: what it said and nobody heard is gone, and a little of it may still be on its way."""
+    return (f.Drop(reason="vapi", words=call.partial or call.turn, guard_s=USER_INTERRUPTED_GUARD_S),)
+
+
+def speech_over(call: Call, event: e.AgentSpeechStopped) -> tuple[f.Effect, ...]:
+    """Vapi finished what the caller cut into: nobody wants the rest any more, and what comes next is new."""
+    if call.confirmed_at is not None:
+        return ()
+    return (f.Drop(reason="words", words=call.partial or call.turn),)
+
+
+def keep(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
+    return (f.Keep(),)
+
+
+def drop_late(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
+    return (f.Drop(reason="late", guard_s=None if call.agent_talking else 0.0),)
+
+
+def overdue(call: Call, event: e.SpeechOverdue) -> tuple[f.Effect, ...]:
+    return (f.Drop(reason="speech too long"), f.LetSpeak(reason="speech too long"))
 
 
 def let_speak(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
     return (f.LetSpeak(),)
 
 
-def say_holding(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
-    return (f.SayHolding(),)
+def go_on(call: Call, event: e.FalseAlarm) -> tuple[f.Effect, ...]:
+    return (f.LetSpeak(reason=event.reason),)
+
+
+def talk_on(call: Call, event: e.AgentTalksOn) -> tuple[f.Effect, ...]:
+    return (f.LetSpeak(reason="vapi talks on"),)
+
+
+def say(kind: str) -> Then:
+    """One of our lines; its number is counted when the event is noted."""
+    return lambda call, event: (f.SayLine(kind=kind, n=call.said.get(kind, 1) - 1),)
+
+
+def say_progress(call: Call, event: e.ProgressDue) -> tuple[f.Effect, ...]:
+    line = f.SayLine(kind="progress", n=call.said.get("progress", 1) - 1)
+    if call.lines_said != NUDGED_LINE or call.owed_for in ("tool", "start"):
+        return (line,)
+    return (line, f.TellAgent(role="system", content="The caller is waiting for your answer.", respond=True))
+
+
+def ask_again(call: Call, event: e.UnheardDue) -> tuple[f.Effect, ...]:
+    """Nobody knows what the caller said; and if Vapi stopped for it, it was a noise, and the rest is owed."""
+    if call.owed_since is None:
+        return (f.SayLine(kind="unheard", n=call.said.get("unheard", 1) - 1),)
+    content = "You were interrupted by a noise; the caller said nothing. Go on with what you were saying."
+    return (f.TellAgent(role="system", content=content, respond=True),)
+
+
+def take_turn(call: Call, event: e.CallerTurnOver) -> tuple[f.Effect, ...]:
+    return (f.TakeTurn(text=event.text),)
+
+
+def step_in(call: Call, event: e.CallerTalksLong) -> tuple[f.Effect, ...]:
+    content = "The caller has been talking for long. Step in politely: sum up what they want, or ask."
+    return (f.LetSpeak(reason="caller talks long"), f.TellAgent(role="system", content=content, respond=True))
+
+
+def key_in(call: Call, event: e.DigitPressed) -> tuple[f.Effect, ...]:
+    return (f.Drop(reason="key", guard_s=None if call.agent_talking else 0.0),)
+
+
+def tell_keys(call: Call, event: e.KeysTyped) -> tuple[f.Effect, ...]:
+    return (f.TellAgent(role="system", content=digits.words(event.digits), respond=True),)
+
+
+def key_in_and_tell(call: Call, event: e.KeysTyped) -> tuple[f.Effect, ...]:
+    drop = f.Drop(reason="key", guard_s=None if call.agent_talking else 0.0)
+    return (drop, *tell_keys(call, event))
 
 
 def run_tool(call: Call, event: e.ToolRequested) -> tuple[f.Effect, ...]:
     return (f.RunTool(tool_call_id=event.tool_call_id, name=event.name, arguments=event.arguments),)
-
-
-def tell_digit(call: Call, event: e.DigitPressed) -> tuple[f.Effect, ...]:
-    words = f"The caller pressed {event.digit} on the keypad."
-    return (f.TellAgent(role="system", content=words, respond=True),)
 
 
 def hand_over(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
@@ -112,7 +194,7 @@ def _connecting() -> Iterator[Rule]:
     yield from stay(CONNECTING, e.StreamStarted, why="the agent is not there yet")
     yield from stay(CONNECTING, e.AgentConnected, why="the line is not there yet")
     yield rule(CONNECTING, e.BothLegsUp, LISTENING, nothing)
-    yield rule(CONNECTING, e.HoldingDue, STAY, say_holding)
+    yield rule(CONNECTING, e.HoldingDue, STAY, say("holding"))
     yield rule(CONNECTING, e.AgentOverdue, TRANSFERRING, hand_over)
     yield rule(CONNECTING, e.StreamOverdue, TRANSFERRING, hand_over)
     yield rule(CONNECTING, e.AgentEnded, TRANSFERRING, hand_over)
@@ -133,18 +215,36 @@ def _listening() -> Iterator[Rule]:
     yield from stay(LISTENING, e.PlaybackDone, e.PlaybackDoneToolPending, why="late: the phase had ended already")
     yield rule(LISTENING, e.LastWordsHeard, ENDED, leave)
     yield rule(LISTENING, e.AgentEnded, ENDED, leave)
+    yield rule(LISTENING, e.CallerVoice, STAY, hold, why="the agent does not begin while the caller speaks")
+    yield rule(LISTENING, e.FalseAlarm, STAY, go_on, why="background is no reason to be silent")
+    yield rule(LISTENING, e.DebouncePassed, STAY, let_speak, why="the caller is quiet: the agent may begin")
+    yield rule(LISTENING, e.CallerTurnOver, STAY, take_turn, why="one turn, however often they corrected themselves")
+    yield rule(LISTENING, e.CallerTalksLong, STAY, step_in)
+    yield rule(LISTENING, e.FillerDue, STAY, say("filler"))
+    yield rule(LISTENING, e.ProgressDue, STAY, say_progress)
+    yield rule(LISTENING, e.UnheardDue, STAY, ask_again)
+    yield rule(LISTENING, e.AgentStalled, TRANSFERRING, hand_over)
+    yield rule(LISTENING, e.IdlePromptDue, STAY, say("idle"))
+    yield rule(LISTENING, e.GoodbyeDue, STAY, say("goodbye"), why="ends with its last word, unless the caller speaks")
     yield rule(LISTENING, e.IdlePassed, TRANSFERRING, hand_over)
-    yield from stay(LISTENING, *BARGE_INS, why="the agent is not heard: this is the caller's turn")
+    yield from stay(LISTENING, e.CallerSpoke, why="the agent is not heard: the caller's turn")
+    yield rule(LISTENING, e.AgentInterrupted, STAY, vapi_cut, why="it stopped before it was heard")
+    yield rule(LISTENING, e.DigitPressed, STAY, nothing, why="collected until the number is complete")
+    yield rule(LISTENING, e.KeysTyped, STAY, tell_keys)
 
 
 def _speaking() -> Iterator[Rule]:
-    yield rule(SPEAKING, e.CallerVoice, INTERRUPTED, hush)
-    yield rule(SPEAKING, e.CallerPartial, INTERRUPTED, hush)
-    yield rule(SPEAKING, e.AgentInterrupted, INTERRUPTED, hush)
+    yield rule(SPEAKING, e.CallerVoice, STAY, hold, why="silent at once; what it was is decided by its words")
+    yield rule(SPEAKING, e.FalseAlarm, STAY, go_on, why="goes on with the frame that was not heard")
+    yield rule(SPEAKING, e.CallerSpoke, INTERRUPTED, cut_in)
+    yield rule(SPEAKING, e.AgentInterrupted, INTERRUPTED, vapi_cut)
+    yield from stay(SPEAKING, e.AgentFellSilent, why="a speech that may not be interrupted")
+    yield rule(SPEAKING, e.DigitPressed, INTERRUPTED, key_in, why="a key cuts in like a word")
+    yield rule(SPEAKING, e.KeysTyped, INTERRUPTED, key_in_and_tell)
     yield rule(SPEAKING, e.PlaybackDone, LISTENING, nothing)
     yield rule(SPEAKING, e.PlaybackDoneToolPending, TOOL_PENDING, nothing)
     yield rule(SPEAKING, e.LastWordsHeard, ENDED, leave)
-    yield rule(SPEAKING, e.SpeechOverdue, LISTENING, hush)
+    yield rule(SPEAKING, e.SpeechOverdue, LISTENING, overdue)
     yield from stay(SPEAKING, e.UtteranceStarted, why="one utterance follows another without a pause")
     yield rule(SPEAKING, e.ToolRequested, STAY, run_tool, why="the agent says that it is looking")
     yield from stay(SPEAKING, e.ToolAnswered, e.LastToolAnswered)
@@ -154,12 +254,17 @@ def _speaking() -> Iterator[Rule]:
 def _interrupted() -> Iterator[Rule]:
     yield rule(INTERRUPTED, e.DebouncePassed, LISTENING, let_speak)
     yield rule(INTERRUPTED, e.DebouncePassedToolPending, TOOL_PENDING, let_speak)
-    yield rule(INTERRUPTED, e.AgentAnswered, LISTENING, let_speak)
+    yield rule(INTERRUPTED, e.AgentTalksOn, SPEAKING, talk_on)
     yield rule(INTERRUPTED, e.LastWordsHeard, ENDED, leave)
-    yield from stay(INTERRUPTED, e.CallerVoice, e.CallerPartial, why="the caller goes on: the debounce starts anew")
-    yield from stay(INTERRUPTED, e.AgentInterrupted, why="Vapi agrees")
-    yield rule(INTERRUPTED, e.UtteranceStarted, STAY, hush, why="it left before the order to be silent came")
+    yield from stay(INTERRUPTED, e.CallerVoice, why="the caller goes on: the debounce starts anew")
+    yield rule(INTERRUPTED, e.CallerSpoke, STAY, cut_in_again)
+    yield rule(INTERRUPTED, e.AgentInterrupted, STAY, vapi_cut, why="Vapi agrees")
+    yield rule(INTERRUPTED, e.AgentSpeechStopped, STAY, speech_over, why="all of it is said; the rest is not wanted")
+    yield rule(INTERRUPTED, e.AgentSpeechStarted, STAY, keep, why="the answer, for when the caller is quiet")
+    yield rule(INTERRUPTED, e.UtteranceStarted, STAY, drop_late, why="it left before the order to be silent came")
     yield from stay(INTERRUPTED, e.PlaybackDone, e.PlaybackDoneToolPending, why="late: what it ends was cleared")
+    yield rule(INTERRUPTED, e.DigitPressed, STAY, nothing, why="collected until the number is complete")
+    yield rule(INTERRUPTED, e.KeysTyped, STAY, tell_keys)
     yield rule(INTERRUPTED, e.ToolRequested, STAY, run_tool)
     yield from stay(INTERRUPTED, e.ToolAnswered, e.LastToolAnswered)
     yield from stay(INTERRUPTED, e.AgentEnded, why="ends with the debounce")
@@ -174,12 +279,20 @@ def _tool_pending() -> Iterator[Rule]:
     yield from stay(TOOL_PENDING, e.PlaybackDone, e.PlaybackDoneToolPending, why="late: the phase had ended already")
     yield rule(TOOL_PENDING, e.LastWordsHeard, ENDED, leave)
     yield rule(TOOL_PENDING, e.AgentEnded, ENDED, leave)
-    yield from stay(TOOL_PENDING, *BARGE_INS, why="the tool works on; the caller may speak")
+    yield rule(TOOL_PENDING, e.CallerVoice, STAY, hold, why="the agent does not begin while the caller speaks")
+    yield rule(TOOL_PENDING, e.FalseAlarm, STAY, go_on)
+    yield rule(TOOL_PENDING, e.DebouncePassed, STAY, let_speak)
+    yield rule(TOOL_PENDING, e.FillerDue, STAY, say("filler"))
+    yield rule(TOOL_PENDING, e.ProgressDue, STAY, say_progress)
+    yield from stay(TOOL_PENDING, e.UnheardDue, why="the tool is what is waited for")
+    yield from stay(TOOL_PENDING, e.CallerSpoke, why="the tool works on; the caller may speak")
+    yield rule(TOOL_PENDING, e.AgentInterrupted, STAY, vapi_cut, why="it stopped before it was heard")
+    yield rule(TOOL_PENDING, e.DigitPressed, STAY, nothing, why="collected until the number is complete")
+    yield rule(TOOL_PENDING, e.KeysTyped, STAY, tell_keys)
 
 
 def _anywhere() -> Iterator[Rule]:
     for phase in TALKING:
-        yield rule(phase, e.DigitPressed, STAY, tell_digit)
         yield from stay(phase, e.LateMark, why="of an utterance that was cleared or is followed by another")
         yield from stay(phase, e.StreamStarted, e.AgentConnected, why="a second start changes nothing")
     for phase in LIVE:
@@ -190,9 +303,11 @@ def _anywhere() -> Iterator[Rule]:
         for end in (e.StreamEnded, e.CallerHungUp, e.HandedOver):
             yield rule(phase, end, ENDED, leave)
     for phase in (*LIVE, TRANSFERRING):
-        yield from stay(phase, e.CallerQuiet, e.CallerSaid, e.CallerMurmured, e.AgentTranscript, e.ReportArrived)
-        word = "told by word; heard by UtteranceStarted and PlaybackDone"
-        yield from stay(phase, e.AgentSpeechStarted, e.AgentSpeechStopped, why=word)
+        yield from stay(phase, e.CallerQuiet, e.CallerSaid, e.CallerMurmured, e.VoiceNoted, e.ReportArrived)
+        yield from stay(phase, e.AgentTranscript, e.AgentWords)
+        if phase is not INTERRUPTED:
+            word = "told by word; heard by UtteranceStarted and PlaybackDone"
+            yield from stay(phase, e.AgentSpeechStarted, e.AgentSpeechStopped, why=word)
 
 
 def _transferring() -> Iterator[Rule]:
@@ -209,7 +324,8 @@ def _transferring() -> Iterator[Rule]:
     yield from stay(TRANSFERRING, *useless, why="nobody is there to use it")
 
 
-BARGE_INS = (e.CallerVoice, e.CallerPartial, e.AgentInterrupted)
+BARGE_INS = (e.CallerVoice, e.CallerSpoke, e.AgentInterrupted)
+NUDGED_LINE = 3  # with the third line of ours in a row the agent is told that the caller waits
 
 ONLY_BEFORE_NAMING = frozenset({e.CallerTranscript, e.DeadlinePassed})
 """Facts that `name_event` always renames."""
@@ -220,9 +336,20 @@ NAMED_ONLY_IN: dict[type[e.Event], tuple[Phase, ...]] = {
     e.HoldingDue: (CONNECTING,),
     e.AgentOverdue: (CONNECTING,),
     e.IdlePassed: (LISTENING,),
+    e.IdlePromptDue: (LISTENING,),
+    e.GoodbyeDue: (LISTENING,),
+    e.UnheardDue: (LISTENING, TOOL_PENDING),
+    e.FillerDue: (LISTENING, TOOL_PENDING),
+    e.ProgressDue: (LISTENING, TOOL_PENDING),
+    e.AgentStalled: (LISTENING,),
+    e.CallerTurnOver: (LISTENING,),
+    e.CallerTalksLong: (LISTENING,),
+    e.FalseAlarm: (LISTENING, SPEAKING, TOOL_PENDING),
+    e.AgentFellSilent: (SPEAKING,),
+    e.AgentTalksOn: (INTERRUPTED,),
+    e.KeysTyped: TALKING,
     e.SpeechOverdue: (SPEAKING,),
-    e.AgentAnswered: (INTERRUPTED,),
-    e.DebouncePassed: (INTERRUPTED,),
+    e.DebouncePassed: (LISTENING, INTERRUPTED, TOOL_PENDING),
     e.DebouncePassedToolPending: (INTERRUPTED,),
     e.ToolOverdue: (TOOL_PENDING,),
     e.HandOverOverdue: (TRANSFERRING,),

@@ -1,15 +1,21 @@
-"""Whose turn it is: gives facts the names that the rules decide by. Pure.
+"""Whose turn it is: gives facts the names that the rules decide by, and says when a call must look at the clock. Pure.
 
 Two kinds of event beat one guard: what a fact means in the present state of the call is settled here, so that the
-rules table has no conditions and the diagram shows every edge.
+rules table has no conditions and the diagram shows every edge. Deadlines are derived from the state each time, never
+stored: no timer can be forgotten, and none can outlive its phase.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
+from engine import digits
 from engine import events as e
+from engine.agent import Turns
+from engine.interrupting import Judge
 from engine.phases import Phase
 
 if TYPE_CHECKING:
@@ -17,12 +23,16 @@ if TYPE_CHECKING:
 
 USER_INTERRUPTED_GUARD_S = 0.1  # audio just after `user-interrupted` may be of the old turn (reference/vapi.md §4.6)
 VERDICT_S = 1.0  # so long we wait for Vapi to say whether it heard the interruption too
-LONGEST_BARGE_IN_S = 20.0
+LONGEST_SHUT_S = 3.0  # "stop" was said, and Vapi talks on: so long nobody hears it
 LONGEST_SPEECH_S = 120.0
 LAST_WORDS_S = 12.0
 STREAM_PATIENCE_S = 10.0
 TOOL_PATIENCE_S = 20.0  # Vapi's own limit (reference/vapi.md §10)
 HAND_OVER_S = 8.0
+GIVE_UP_TIMES = 3  # an agent that shows life, but never speaks, gets so many times the patience
+
+Due = tuple[float, Callable[[float], e.Event]]
+"""When something is due, and what it is then called."""
 
 
 def name_event(call: Call, fact: e.Event) -> e.Event:
@@ -34,97 +44,250 @@ def name_event(call: Call, fact: e.Event) -> e.Event:
             return e.BothLegsUp(at=fact.at, fact="StreamStarted")
         case e.AgentConnected() if call.phase is Phase.CONNECTING and call.line_up_at is not None:
             return e.BothLegsUp(at=fact.at, fact="AgentConnected")
+        case e.CallerVoice() if _is_protected(call) or not call.policy.turns.hold:
+            return e.VoiceNoted(at=fact.at, onset_at=fact.onset_at)
+        case e.CallerQuiet() if _is_noise(call, fact):
+            return e.FalseAlarm(at=fact.at, reason=call.dismissed or "noise")
         case e.CallerTranscript():
             return _name_transcript(call, fact)
+        case e.AgentInterrupted() if _is_protected(call):
+            return e.AgentFellSilent(at=fact.at)
         case e.StreamEnded() if not fact.stopped:
             return e.StreamLost(at=fact.at, reason=fact.reason)
-        case e.AgentSpeechStarted() if call.phase is Phase.INTERRUPTED and call.confirmed_at is not None:
-            return e.AgentAnswered(at=fact.at)
         case e.PlaybackDone():
             return _name_playback(call, fact)
         case e.ToolAnswered() if call.tools == (fact.tool_call_id,):
             return e.LastToolAnswered(at=fact.at, tool_call_id=fact.tool_call_id, ok=fact.ok, took_ms=fact.took_ms)
+        case e.DigitPressed():
+            typed = digits.press(call.keys, fact.digit, fact.at, call.policy.digits)[1]
+            return fact if typed is None or call.phase not in _TALKING else e.KeysTyped(at=fact.at, digits=typed)
         case _:
             return fact
 
 
+_TALKING = (Phase.LISTENING, Phase.SPEAKING, Phase.INTERRUPTED, Phase.TOOL_PENDING)
+
+
+@lru_cache(maxsize=64)
+def judge_for(turns: Turns, local_minutes: int | None) -> Judge:
+    """The judge of a policy; agents are few, calls are many."""
+    return Judge.of(turns, local_minutes=local_minutes)
+
+
+def _is_protected(call: Call) -> bool:
+    """Whether what is being heard may not be interrupted."""
+    if call.phase is not Phase.SPEAKING:
+        return False
+    policy = call.policy
+    if call.closing:
+        return not policy.turns.interruptible_goodbye
+    if call.ours:
+        return False
+    if not call.greeted and policy.greeting_protected:
+        return True
+    return bool(policy.turns.uninterruptible) and judge_for(policy.turns, policy.local_minutes).is_protected(
+        call.agent_words
+    )
+
+
+def _is_noise(call: Call, quiet: e.CallerQuiet) -> bool:
+    """The voice for which the agent was held is over, and was too short, or is known to mean nothing."""
+    if call.phase is not Phase.SPEAKING or call.held_at is None:
+        return False
+    return bool(call.dismissed) or quiet.voiced_ms < call.policy.turns.min_speech_ms
+
+
 def _name_transcript(call: Call, fact: e.CallerTranscript) -> e.Event:
-    if fact.final:
-        return e.CallerSaid(at=fact.at, text=fact.text)
-    if len(fact.text.strip()) >= call.policy.partial_chars:
-        return e.CallerPartial(at=fact.at, text=fact.text)
-    return e.CallerMurmured(at=fact.at, text=fact.text)
+    """Words that count interrupts what is being heard; a final one makes the caller's turn in any case."""
+    turns = call.policy.turns
+    ruling = judge_for(turns, call.policy.local_minutes).judge(
+        fact.text,
+        final=fact.final,
+        confidence=fact.confidence,
+        age_s=fact.age_s,
+        agent_words=call.agent_words if call.phase is Phase.SPEAKING else "",
+    )
+    speaking = call.phase is Phase.SPEAKING
+    if speaking and (_is_protected(call) or (fact.final and call.onset_at < call.entered_at)):
+        # Spoken before this speech began: the agent is answering it already.
+        return _said(fact) if fact.final else e.CallerMurmured(at=fact.at, text=fact.text, why="not now")
+    if ruling.interrupts and (speaking or not fact.final):
+        return e.CallerSpoke(at=fact.at, text=fact.text, reason=ruling.reason, final=fact.final)
+    held_in_vain = speaking and call.held_at is not None and ruling.reason in ("backchannel", "echo")
+    if held_in_vain and not call.caller_voiced:
+        return e.FalseAlarm(at=fact.at, reason=ruling.reason)
+    if fact.final and ruling.reason not in ("echo", "stale") and not (speaking and ruling.reason == "backchannel"):
+        return _said(fact)
+    return e.CallerMurmured(at=fact.at, text=fact.text, why=ruling.reason)
+
+
+def _said(fact: e.CallerTranscript) -> e.Event:
+    return e.CallerSaid(at=fact.at, text=fact.text)
 
 
 def _name_playback(call: Call, fact: e.PlaybackDone) -> e.Event:
     if fact.utterance != call.utterance:
         return e.LateMark(at=fact.at, utterance=fact.utterance)
-    if call.farewell_at is not None:
+    if call.farewell_at is not None or (call.closing and call.ours):
         return e.LastWordsHeard(at=fact.at)
     if call.tools:
         return e.PlaybackDoneToolPending(at=fact.at, utterance=fact.utterance, heard_ms=fact.heard_ms)
     return fact
 
 
-def _name_deadline(call: Call, at: float) -> e.Event:
-    if at >= _latest_end(call):
-        return e.DurationPassed(at=at)
-    match call.phase:
-        case Phase.CONNECTING:
-            if call.line_up_at is None:
-                return e.StreamOverdue(at=at)
-            return e.AgentOverdue(at=at) if call.holding_said else e.HoldingDue(at=at)
-        case Phase.LISTENING:
-            return e.IdlePassed(at=at)
-        case Phase.SPEAKING:
-            return e.LastWordsHeard(at=at) if call.farewell_at is not None else e.SpeechOverdue(at=at)
-        case Phase.INTERRUPTED:
-            if call.farewell_at is not None:
-                return e.LastWordsHeard(at=at)
-            return e.DebouncePassedToolPending(at=at) if call.tools else e.DebouncePassed(at=at)
-        case Phase.TOOL_PENDING:
-            return e.ToolOverdue(at=at)
-        case Phase.TRANSFERRING:
-            return e.HandOverOverdue(at=at)
-        case Phase.ENDED:
-            return e.DeadlinePassed(at=at)  # never posted: an ended call has no deadline
+# --- deadlines ------------------------------------------------------------------------------------------------------
 
 
 def deadline_of(call: Call) -> float:
-    """When this call must hear `DeadlinePassed`, in seconds on its clock; infinite once it has ended.
-
-    Derived from the state each time, never stored: no timer can be forgotten, and none can outlive its phase.
-    """
-    return min(_phase_deadline(call), _latest_end(call))
+    """When this call must hear `DeadlinePassed`, in seconds on its clock; infinite once it has ended."""
+    return min((at for at, _ in _due(call)), default=inf)
 
 
-def _latest_end(call: Call) -> float:
-    """When the longest duration is reached; a call that leaves or has left is not hurried."""
-    leaving = call.phase in (Phase.TRANSFERRING, Phase.ENDED)
-    return inf if leaving else call.opened_at + call.policy.max_duration_s
+def _name_deadline(call: Call, at: float) -> e.Event:
+    due = min(_due(call), key=lambda one: one[0], default=None)
+    return e.DeadlinePassed(at=at) if due is None else due[1](at)  # an ended call has no deadline
 
 
-def _phase_deadline(call: Call) -> float:
-    match call.phase:
-        case Phase.CONNECTING:
-            if call.line_up_at is None:
-                return call.opened_at + STREAM_PATIENCE_S
-            patience_s = call.policy.agent_patience_s if call.holding_said else call.policy.holding_after_s
-            return call.line_up_at + patience_s
-        case Phase.LISTENING:
-            return max(call.entered_at, call.active_at) + call.policy.idle_s
-        case Phase.SPEAKING:
-            if call.farewell_at is not None:
-                return call.farewell_at + LAST_WORDS_S
-            return call.entered_at + LONGEST_SPEECH_S
-        case Phase.INTERRUPTED:
-            return quiet_until(call)
-        case Phase.TOOL_PENDING:
-            return call.entered_at + TOOL_PATIENCE_S
-        case Phase.TRANSFERRING:
-            return call.entered_at + HAND_OVER_S
-        case Phase.ENDED:
-            return inf
+def _due(call: Call) -> Iterator[Due]:
+    """All that this call waits for. The earliest happens; of two at the same moment the first."""
+    phase = call.phase
+    if phase is Phase.ENDED:
+        return
+    if phase is not Phase.TRANSFERRING:  # a call that leaves is not hurried
+        yield call.opened_at + call.policy.max_duration_s, lambda at: e.DurationPassed(at=at)
+    if call.keys.typed and phase in _TALKING:
+        yield digits.due_at(call.keys, call.policy.digits), lambda at: e.KeysTyped(at=at, digits=call.keys.typed)
+    yield from _DUE_IN[phase](call)
+
+
+def _due_connecting(call: Call) -> Iterator[Due]:
+    policy = call.policy
+    if call.line_up_at is None:
+        yield call.opened_at + STREAM_PATIENCE_S, lambda at: e.StreamOverdue(at=at)
+        return
+    yield call.line_up_at + policy.agent_patience_s, lambda at: e.AgentOverdue(at=at)
+    if "holding" in policy.lines and not call.ours:
+        after_s = policy.silence.progress_after_ms / 1000 if call.lines_said else policy.holding_after_s
+        yield call.sound_at + after_s, lambda at: e.HoldingDue(at=at)
+
+
+def _due_listening(call: Call) -> Iterator[Due]:
+    if call.farewell_at is not None:
+        yield call.farewell_at, lambda at: e.LastWordsHeard(at=at)
+    yield from _due_gate(call)
+    turns = call.policy.turns
+    words = call.turn or (call.partial if turns.act_on == "partials" else "")
+    if words and not call.caller_voiced:
+        quiet_at = max(call.words_at, call.voice_at) + turns.debounce_ms / 1000
+        yield quiet_at, lambda at: e.CallerTurnOver(at=at, text=words)
+    if call.caller_voiced:
+        if turns.longest_caller_s and not call.stepped_in and call.words_at > call.talking_since:
+            yield call.talking_since + turns.longest_caller_s, lambda at: e.CallerTalksLong(at=at)
+    elif call.owed_since is not None:
+        yield from _due_owed(call, call.owed_since)
+    else:
+        yield from _due_idle(call)
+
+
+def _due_owed(call: Call, since: float) -> Iterator[Due]:
+    """The agent owes something to hear: a filler, progress, and in the end the truth."""
+    silence, lines = call.policy.silence, call.policy.lines
+    patience_s = silence.give_up_s
+    if call.phase is not Phase.TOOL_PENDING:  # a tool has its own patience
+        last_s = min(max(since, call.alive_at) + patience_s, since + GIVE_UP_TIMES * patience_s)
+        yield last_s, lambda at: e.AgentStalled(at=at)
+    if call.ours:
+        return
+    quiet_at = max(since, call.sound_at)
+    if call.lines_said:
+        if "progress" in lines:
+            yield quiet_at + silence.progress_after_ms / 1000, lambda at: e.ProgressDue(at=at)
+    elif call.owed_for == "voice":
+        yield quiet_at + silence.unheard_after_ms / 1000, lambda at: e.UnheardDue(at=at)
+    elif call.owed_for == "start":
+        if "progress" in lines:
+            yield quiet_at + call.policy.holding_after_s, lambda at: e.ProgressDue(at=at)
+    elif "filler" in lines:
+        yield quiet_at + silence.filler_after_ms / 1000, lambda at: e.FillerDue(at=at)
+
+
+def _due_idle(call: Call) -> Iterator[Due]:
+    """The caller's turn, and the caller is silent: prompt, prompt, goodbye."""
+    policy = call.policy
+    since = max(call.active_at, call.entered_at if not call.idle_said else 0.0)
+    prompts = policy.silence.idle_prompts_s
+    if call.ours:
+        return
+    if call.closing:
+        yield call.sound_at + LAST_WORDS_S, lambda at: e.IdlePassed(at=at)
+        return
+    if call.idle_said < len(prompts) and "idle" in policy.lines and prompts[call.idle_said] < policy.idle_s:
+        yield since + prompts[call.idle_said], lambda at: e.IdlePromptDue(at=at)
+    elif "goodbye" in policy.lines:
+        yield since + policy.idle_s, lambda at: e.GoodbyeDue(at=at)
+    else:
+        yield since + policy.idle_s, lambda at: e.IdlePassed(at=at)
+
+
+def _due_speaking(call: Call) -> Iterator[Due]:
+    if call.farewell_at is not None:
+        yield call.farewell_at + LAST_WORDS_S, lambda at: e.LastWordsHeard(at=at)
+    else:
+        yield call.entered_at + LONGEST_SPEECH_S, lambda at: e.SpeechOverdue(at=at)
+    if call.held_at is None:
+        return
+    turns = call.policy.turns
+    if call.caller_voiced:
+        yield (
+            call.held_at + turns.longest_hold_ms / 1000,
+            lambda at: e.FalseAlarm(at=at, reason="no words", quiet=False),
+        )
+    else:
+        yield call.voice_at + turns.confirm_ms / 1000, lambda at: e.FalseAlarm(at=at, reason="no words")
+
+
+def _due_gate(call: Call) -> Iterator[Due]:
+    """The agent waits for the caller to be quiet, but not for background that never is."""
+    if call.held_at is None:
+        return
+    turns = call.policy.turns
+    if call.caller_voiced:
+        last = max(call.held_at, call.words_at) + turns.longest_hold_ms / 1000
+        yield last, lambda at: e.FalseAlarm(at=at, reason="no words", quiet=False)
+    else:
+        yield max(call.voice_at, call.held_at) + turns.debounce_ms / 1000, lambda at: e.DebouncePassed(at=at)
+
+
+def _due_interrupted(call: Call) -> Iterator[Due]:
+    if call.farewell_at is not None:
+        yield call.farewell_at + LAST_WORDS_S, lambda at: e.LastWordsHeard(at=at)
+    if call.agent_talking and not call.dropped:
+        yield quiet_until(call), lambda at: e.AgentTalksOn(at=at)
+    elif call.tools:
+        yield quiet_until(call), lambda at: e.DebouncePassedToolPending(at=at)
+    else:
+        yield quiet_until(call), lambda at: e.DebouncePassed(at=at)
+
+
+def _due_tool_pending(call: Call) -> Iterator[Due]:
+    yield call.entered_at + TOOL_PATIENCE_S, lambda at: e.ToolOverdue(at=at)
+    yield from _due_gate(call)
+    if call.owed_since is not None and not call.caller_voiced:
+        yield from _due_owed(call, call.owed_since)
+
+
+def _due_transferring(call: Call) -> Iterator[Due]:
+    yield call.entered_at + HAND_OVER_S, lambda at: e.HandOverOverdue(at=at)
+
+
+_DUE_IN: dict[Phase, Callable[[Call], Iterator[Due]]] = {
+    Phase.CONNECTING: _due_connecting,
+    Phase.LISTENING: _due_listening,
+    Phase.SPEAKING: _due_speaking,
+    Phase.INTERRUPTED: _due_interrupted,
+    Phase.TOOL_PENDING: _due_tool_pending,
+    Phase.TRANSFERRING: _due_transferring,
+}
 
 
 def quiet_until(call: Call) -> float:
@@ -132,11 +295,14 @@ def quiet_until(call: Call) -> float:
 
     Without the wait for Vapi's verdict, audio that it generated before it noticed would be heard as if it were new.
     """
+    turns = call.policy.turns
     if call.caller_voiced:
-        return call.entered_at + LONGEST_BARGE_IN_S
-    quiet_s = max(call.voice_at, call.entered_at) + call.policy.debounce_s
+        return max(call.entered_at, call.words_at) + turns.longest_hold_ms / 1000
+    quiet_at = max(call.voice_at, call.entered_at) + turns.debounce_ms / 1000
+    if call.keys.typed:
+        quiet_at = max(quiet_at, digits.due_at(call.keys, call.policy.digits))
     if call.confirmed_at is not None:
-        return max(quiet_s, call.confirmed_at + USER_INTERRUPTED_GUARD_S)
+        return max(quiet_at, call.confirmed_at + USER_INTERRUPTED_GUARD_S)
     if call.agent_talking:
-        return max(quiet_s, call.entered_at + VERDICT_S)
-    return quiet_s
+        return max(quiet_at, call.entered_at + (LONGEST_SHUT_S if call.dropped else VERDICT_S))
+    return quiet_at

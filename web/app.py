@@ -26,7 +26,7 @@ from engine.wire.signatures import TwilioSignatures
 from web.agents import LoadedAgent
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
-from web.clips import holding_clip
+from web.clips import line_book
 from web.health import Histogram, Meters, add_health, add_numbers
 from web.settings import Settings
 from web.siblings import Place, Siblings, open_siblings
@@ -122,7 +122,7 @@ async def open_runtime(
             agent=loaded.agent,
             next_url=settings.public_url + "/webhook/twilio/next",
             agent_call_body=call_bodies(settings, loaded, assistant, place),
-            holding_clip=await holding_clip(),
+            lines=await line_book(loaded.agent.silence, loaded.path.parent),
         )
         supervisor = Supervisor(services)
         signatures = _signatures(settings)

@@ -15,12 +15,14 @@ from actors.tools import Toolbox
 from actors.twilio_leg import TwilioLeg
 from engine.agent import Agent, Fallback
 from engine.journal import Record
+from engine.lines import KINDS, Clip, LineBook
 from engine.wire import vapi
 
 OVER_S = 30.0  # a call that is not over so long after its line is one that hangs
 TOOL_S = 20.0
 FALLBACK = Fallback(words="Sorry, please call again.", number="+15550100")
 CLIP = b"\x18\x98\x28\xa8" * 20 * 60  # 600 ms of a buzz: one of our own lines
+LINES = LineBook({kind: (Clip(kind, CLIP),) for kind in KINDS})
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class CallscopeHouse:
             agent=agent or Agent("world", assistant_id="scripted", fallback=FALLBACK),
             next_url="https://calls.example.com/webhook/twilio/next",
             agent_call_body=lambda call_id, number: {"name": call_id},
-            holding_clip=CLIP,
+            lines=LINES,
         )
         self.supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
 

@@ -22,11 +22,12 @@ from actors.twilio_leg import TwilioLeg
 from engine.agent import Agent, Fallback
 from engine.audio import SILENCE_FRAME
 from engine.journal import Record
+from engine.lines import KINDS, Clip, LineBook
 from engine.phases import Phase
 from tests.fakes.vendors import FakeRecorder, FakeTwilio, FakeVapi
 from tests.fakes.wires import FakePlane, FakeWire
 
-VOICED = b"\x20\xa0" * 80
+VOICED = (b"\x20" * 20 + b"\xa0" * 20) * 4  # 200 Hz: a voice, not a hiss
 FALLBACK = Fallback(words="Sorry, please call again.", number="+15550100")
 
 
@@ -188,7 +189,7 @@ async def house(nursery: trio.Nursery) -> AsyncIterator[House]:
         agent=Agent("bistro", assistant_id="a", fallback=FALLBACK),
         next_url="https://calls.example.com/webhook/twilio/next",
         agent_call_body=lambda call_id, number: {"name": call_id},
-        holding_clip=VOICED * 40,
+        lines=LineBook({kind: (Clip(kind, VOICED * 40),) for kind in KINDS}),
     )
     supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
     nursery.start_soon(plane.run)

@@ -55,20 +55,21 @@ async def test_barge_in_by_voice(autojump_clock: MockClock, house: House) -> Non
     await until(lambda: "clear" in caller.wire.events())
     cleared = next(at for at, payload in caller.wire.sent if '"clear"' in str(payload))
     assert cleared - began <= 0.06
-    assert caller.phase is Phase.INTERRUPTED
+    assert caller.phase is Phase.SPEAKING, "held: it may have been a cough"
     before = caller.wire.events().count("media")
     caller.agent_says(500, more=True)
     caller.return_marks()
     await trio.sleep(0.1)
     assert caller.wire.events().count("media") == before
-    assert caller.phase is Phase.INTERRUPTED
     caller.agent_frame(type="user-interrupted")
+    await until(lambda: caller.phase is Phase.INTERRUPTED)
     await until(lambda: caller.phase is Phase.LISTENING)
     assert trio.current_time() - began >= 0.6 + 0.3
     caller.agent_says(500)
     await until(lambda: caller.phase is Phase.SPEAKING)
-    hushed = [r for r in await house.records(caller.call_id) if r.name == "Hushed"]
-    assert len(hushed) == 1 and hushed[0].data["dropped_ms"] > 2000
+    (one,) = [r.data for r in await house.records(caller.call_id) if r.name == "Interruption"]
+    assert (one["decision"], one["reason"], one["n"]) == ("dropped", "vapi", 1)
+    assert one["unheard_ms"] > 2000 and one["hold_ms"] <= 60 and one["marks_back"] > 0
 
 
 async def test_the_caller_is_heard_by_vapi_on_a_steady_clock(autojump_clock: MockClock, house: House) -> None:
@@ -270,7 +271,7 @@ async def test_a_flood_of_facts_is_that_calls_fault_alone(autojump_clock: MockCl
         await trio.sleep(0.05)
     await until(lambda: len(house.supervisor.live) == 1)
     assert house.supervisor.next_step("CA1").words == FALLBACK.words
-    assert neighbour.phase is Phase.LISTENING
+    assert neighbour.phase in (Phase.LISTENING, Phase.SPEAKING)
 
 
 async def test_tokens_are_for_one_stream_of_one_call(autojump_clock: MockClock, house: House) -> None:
@@ -359,8 +360,10 @@ async def test_the_recording_is_aligned_to_the_sample(autojump_clock: MockClock,
     caller.agent_says(3000, more=True)
     await until(lambda: caller.phase is Phase.SPEAKING)
     await trio.sleep(0.5)
-    await caller.speak(400)
-    await trio.sleep(3.0)
+    house.nursery.start_soon(caller.speak, 400)
+    await trio.sleep(0.3)
+    caller.agent_frame(type="user-interrupted")
+    await trio.sleep(1.0)
     recording = house.recorder.recordings[caller.call_id]
     assert len(recording.caller) == len(recording.heard)
     heard_ms = len(bytes(recording.heard).replace(b"\xff", b"")) / 8

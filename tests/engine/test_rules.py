@@ -27,7 +27,7 @@ def sample(event: type[Event], at: float = 5.0) -> Event:
         "stream_sid": "MZ1", "reason": "why", "stopped": True, "status": "completed", "digit": "5", "how": "asked",
         "agent_call_id": "a1", "why": "why", "text": "hello there", "final": False, "tool_call_id": "t1",
         "name": "check", "arguments": {}, "ok": True, "took_ms": 3.0, "ended_reason": "done", "utterance": 1,
-        "heard_ms": 900.0, "onset_at": 4.9, "number": "+15550100", "words": "Bye.", "fact": "StreamStarted",
+        "heard_ms": 900.0, "confidence": None, "age_s": None, "ours": False, "voiced_ms": 500.0, "quiet": True, "digits": "42", "onset_at": 4.9, "number": "+15550100", "words": "Bye.", "fact": "StreamStarted",
     }  # fmt: skip
     names = [field.name for field in msgspec.structs.fields(event) if field.name != "at"]
     return event(at=at, **{name: facts[name] for name in names})
@@ -49,8 +49,8 @@ def test_all_events_are_known_to_the_table() -> None:
 
 def test_an_impossible_pair_is_our_mistake() -> None:
     """A name in a phase where it cannot be is refused loudly."""
-    with pytest.raises(NotInThisPhase, match="DebouncePassed has no place in listening"):
-        apply(Call("c", phase=Phase.LISTENING), e.DebouncePassed(at=1.0))
+    with pytest.raises(NotInThisPhase, match="AgentTalksOn has no place in listening"):
+        apply(Call("c", phase=Phase.LISTENING), e.AgentTalksOn(at=1.0))
 
 
 def test_every_phase_has_a_way_to_the_end() -> None:
@@ -109,4 +109,4 @@ def test_call_state_is_plain_versioned_data() -> None:
     call = Call("c", phase=Phase.SPEAKING, tools=("t1",), confirmed_at=2.5, reason="x")
     text = msgspec.json.encode(call)
     assert msgspec.json.decode(text, type=Call) == call
-    assert msgspec.json.decode(text)["v"] == 1
+    assert msgspec.json.decode(text)["v"] == 2

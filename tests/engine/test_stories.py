@@ -6,7 +6,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import effects as f
 from engine import events as e
+from engine.agent import Turns
 from engine.call import Call, Policy
 from engine.events import Event
 from engine.phases import Phase
@@ -31,9 +33,12 @@ def tell(*facts: Event, policy: Policy = POLICY) -> list[str]:
             lines.append(f"{fact.at:.3f} {moved}: {_names(effects)}".rstrip(": "))
         return call
 
+    now = 0.0
     for fact in facts:
         while (due := deadline_of(call)) < fact.at:
-            call = take(call, e.DeadlinePassed(at=due))
+            now = max(now, due)
+            call = take(call, e.DeadlinePassed(at=now))
+        now = fact.at
         call = take(call, fact)
     return lines
 
@@ -64,68 +69,287 @@ def test_a_short_call() -> None:
     assert tell(
         *UP, *GREETING,
         e.CallerTranscript(at=4.0, text="goodbye", final=True),
-        e.UtteranceStarted(at=5.0, utterance=2),
+        e.UtteranceStarted(at=4.4, utterance=2),
         e.AgentEnded(at=6.0, reason="assistant-ended-call"),
         e.PlaybackDone(at=6.4, utterance=2, heard_ms=1400),
-    ) == [*CONNECTED, "5.000 listening → speaking", f"6.400 speaking → ended: {LEAVE}"]  # fmt: skip
+    ) == [
+        *CONNECTED,
+        "4.300 listening: TakeTurn",
+        "4.400 listening → speaking",
+        f"6.400 speaking → ended: {LEAVE}",
+    ]  # fmt: skip
+
+
+TALKING = (e.AgentSpeechStarted(at=4.9), e.UtteranceStarted(at=5.0, utterance=2))
+SPEAKS = [*CONNECTED, "5.000 listening → speaking"]
 
 
 def test_caller_cuts_in() -> None:
-    """A barge-in hushes at once, waits for quiet, and the late end of playback changes nothing."""
+    """Silent at the first voice, dropped by Vapi's word, heard again when the caller is quiet."""
     assert tell(
-        *UP, *GREETING,
-        e.AgentSpeechStarted(at=4.9),
-        e.UtteranceStarted(at=5.0, utterance=2),
+        *UP, *GREETING, *TALKING,
         e.CallerVoice(at=7.0, onset_at=6.96),
         e.AgentInterrupted(at=7.3),
         e.PlaybackDone(at=7.4, utterance=2, heard_ms=2400),
         e.CallerQuiet(at=8.0),
         e.UtteranceStarted(at=9.0, utterance=3),
     ) == [
-        *CONNECTED,
-        "5.000 listening → speaking",
-        "7.000 speaking → interrupted: Hush",
+        *SPEAKS,
+        "7.000 speaking: Hold",
+        "7.300 speaking → interrupted: Drop",
         "8.300 interrupted → listening: LetSpeak",
         "9.000 listening → speaking",
     ]  # fmt: skip
 
 
-def test_audio_that_vapi_made_before_it_noticed_stays_unheard() -> None:
-    """While Vapi still talks and has not said that it was interrupted, we wait for its verdict."""
-    lines = tell(
-        *UP, *GREETING,
-        e.AgentSpeechStarted(at=4.9),
-        e.UtteranceStarted(at=5.0, utterance=2),
+def test_a_cough() -> None:
+    """A short voice without words: the agent goes on as soon as it is quiet."""
+    assert tell(
+        *UP, *GREETING, *TALKING,
         e.CallerVoice(at=7.0, onset_at=6.96),
-        e.CallerQuiet(at=7.2),
-        e.AgentInterrupted(at=7.9),
-        e.CallerTranscript(at=8.5, text="eight works", final=True),
-    )  # fmt: skip
-    assert lines[-2:] == ["7.000 speaking → interrupted: Hush", "8.000 interrupted → listening: LetSpeak"]
+        e.CallerQuiet(at=7.2, voiced_ms=120),
+        e.PlaybackDone(at=9.0, utterance=2, heard_ms=2400),
+    ) == [*SPEAKS, "7.000 speaking: Hold", "7.200 speaking: LetSpeak", "9.000 speaking → listening"]  # fmt: skip
 
 
-def test_the_answer_to_a_barge_in_is_not_swallowed() -> None:
-    """When the agent answers before the debounce is over, it is heard from its first syllable."""
+def test_a_longer_noise_and_background_that_does_not_end() -> None:
+    """Words are waited for; when none come the agent goes on, and background that stays is not waited for."""
+    noise = tell(*UP, *GREETING, *TALKING, e.CallerVoice(at=7.0, onset_at=6.96), e.CallerQuiet(at=7.5, voiced_ms=400))
+    assert noise == [*SPEAKS, "7.000 speaking: Hold"]
+    assert tell(
+        *UP, *GREETING, *TALKING,
+        e.CallerVoice(at=7.0, onset_at=6.96),
+        e.CallerQuiet(at=7.5, voiced_ms=400),
+        e.AgentTranscript(at=8.4, text="as I said", final=False),
+    )[-1] == "8.200 speaking: LetSpeak"  # fmt: skip
+    assert tell(
+        *UP, *GREETING, *TALKING,
+        e.CallerVoice(at=7.0, onset_at=6.96),
+        e.AgentTranscript(at=9.0, text="as I said", final=False),
+    )[-1] == "8.500 speaking: LetSpeak"  # fmt: skip
+
+
+def test_uh_huh_and_stop() -> None:
+    """A backchannel lets the agent go on, at once if the caller is quiet; an order to stop is obeyed at once."""
+    voice = (*UP, *GREETING, *TALKING, e.CallerVoice(at=7.0, onset_at=6.96))
+    late = tell(*voice, e.CallerQuiet(at=7.4, voiced_ms=240), e.CallerTranscript(at=7.6, text="Uh-huh.", final=False))
+    assert late[-1] == "7.600 speaking: LetSpeak"
+    early = tell(*voice, e.CallerTranscript(at=7.3, text="uh huh", final=False), e.CallerQuiet(at=7.4, voiced_ms=240))
+    assert early[-1] == "7.400 speaking: LetSpeak"
+    stop = tell(*voice, e.CallerTranscript(at=7.3, text="stop", final=False))
+    assert stop[-1] == "7.300 speaking → interrupted: Drop"
+
+
+def test_words_while_vapi_talks_on() -> None:
+    """Ordinary words hold the agent; Vapi's word decides whether the rest is dropped or must be heard."""
+    words = (*UP, *GREETING, *TALKING, e.CallerVoice(at=7.0, onset_at=6.96), e.CallerQuiet(at=7.4, voiced_ms=300))
+    cut = (*words, e.CallerTranscript(at=7.5, text="eight works", final=False))
+    assert tell(*cut)[-1] == "7.500 speaking → interrupted: Hold"
+    assert tell(*cut, e.AgentInterrupted(at=7.6))[-1] == "7.600 interrupted: Drop"
+    assert tell(*cut, e.AgentSpeechStopped(at=7.6))[-1] == "7.600 interrupted: Drop"
+    goes_on = tell(*cut, e.AgentTranscript(at=9.0, text="and", final=False))
+    assert goes_on[-1] == "8.500 interrupted → speaking: LetSpeak"
+
+
+def test_a_stop_that_vapi_does_not_hear() -> None:
+    """Nothing of the old speech is heard; what comes after it is."""
+    assert tell(
+        *UP, *GREETING, *TALKING,
+        e.CallerVoice(at=7.0, onset_at=6.96),
+        e.CallerTranscript(at=7.3, text="stop please", final=False),
+        e.CallerQuiet(at=7.6),
+        e.AgentSpeechStopped(at=9.0),
+        e.AgentSpeechStarted(at=9.2),
+    )[-4:] == [
+        "7.000 speaking: Hold",
+        "7.300 speaking → interrupted: Drop",
+        "9.000 interrupted: Drop",
+        "9.000 interrupted → listening: LetSpeak",
+    ]  # fmt: skip
+
+
+def test_the_answer_to_a_barge_in_is_kept_until_the_caller_is_quiet() -> None:
+    """The agent answers before the debounce is over: it is heard then, from its first syllable."""
     lines = tell(
-        *UP, *GREETING,
-        e.UtteranceStarted(at=5.0, utterance=2),
+        *UP, *GREETING, *TALKING,
         e.CallerVoice(at=7.0, onset_at=6.96),
         e.AgentInterrupted(at=7.2),
         e.CallerQuiet(at=7.3),
         e.AgentSpeechStarted(at=7.35),
+        e.UtteranceStarted(at=7.61, utterance=3),
     )  # fmt: skip
-    assert lines[-1] == "7.350 interrupted → listening: LetSpeak"
+    assert lines[-3:] == [
+        "7.350 interrupted: Keep",
+        "7.600 interrupted → listening: LetSpeak",
+        "7.610 listening → speaking",
+    ]
 
 
-def test_a_partial_transcript_interrupts_and_a_final_one_does_not() -> None:
-    """Act on finals, interrupt on partials; two letters are no speech."""
+def test_a_partial_transcript_interrupts_and_two_letters_do_not() -> None:
+    """Interrupt on partials; a final one only if it was spoken into this speech."""
     speaking = (*UP, *GREETING, e.UtteranceStarted(at=5.0, utterance=2))
     assert tell(*speaking, e.CallerTranscript(at=6.0, text="eig", final=False))[-1] == (
-        "6.000 speaking → interrupted: Hush"
+        "6.000 speaking → interrupted: Drop"
     )
     for harmless in (("ei", False), ("eight works", True)):
         text, final = harmless
         assert tell(*speaking, e.CallerTranscript(at=6.0, text=text, final=final))[-1] == "5.000 listening → speaking"
+    late = (*speaking, e.CallerVoice(at=5.5, onset_at=5.46), e.CallerQuiet(at=5.9, voiced_ms=240))
+    assert tell(*late, e.CallerTranscript(at=6.9, text="eight works", final=True))[-2:] == [
+        "6.600 speaking: LetSpeak",
+        "6.900 speaking → interrupted: Drop",
+    ]
+
+
+def test_the_agent_does_not_begin_while_the_caller_speaks() -> None:
+    """Held from the caller's first voice; let go when they are quiet, or when it is only background."""
+    spoke = (*UP, *GREETING, e.CallerVoice(at=4.0, onset_at=3.96))
+    assert tell(*spoke, e.CallerQuiet(at=5.0), e.AgentSpeechStarted(at=5.6))[-2:] == [
+        "4.000 listening: Hold",
+        "5.300 listening: LetSpeak",
+    ]
+    assert tell(*spoke, e.AgentSpeechStarted(at=5.6))[-1] == "5.500 listening: LetSpeak"
+    words = (*spoke, e.CallerTranscript(at=5.0, text="I would like", final=False))
+    assert tell(*words, e.AgentSpeechStarted(at=6.4))[-1] == "4.000 listening: Hold", "words keep it held"
+
+
+def test_one_turn_however_often_they_correct_themselves() -> None:
+    """Wednesday, no Thursday, actually Friday."""
+    call, _ = opened("c", POLICY)
+    turns: list[str] = []
+    facts = [
+        *UP, *GREETING,
+        e.CallerVoice(at=4.0, onset_at=3.96),
+        e.CallerTranscript(at=4.5, text="Wednesday", final=True),
+        e.CallerTranscript(at=4.7, text="no Thursday", final=True),
+        e.CallerQuiet(at=4.8),
+        e.CallerVoice(at=4.9, onset_at=4.86),
+        e.CallerTranscript(at=5.0, text="actually Friday", final=True),
+        e.CallerQuiet(at=5.2),
+        e.CallerMurmured(at=6.0, text=""),
+    ]  # fmt: skip
+    for fact in facts:
+        while (due := deadline_of(call)) < fact.at:
+            call, effects = step(call, e.DeadlinePassed(at=due))
+            turns += [effect.text for effect in effects if isinstance(effect, f.TakeTurn)]
+        call, _ = step(call, fact)
+    assert turns == ["Wednesday no Thursday actually Friday"]
+
+
+def test_legal_text_is_heard_to_its_end() -> None:
+    """Neither voice nor words nor Vapi interrupt a protected speech; the next one is interrupted as ever."""
+    policy = Policy(turns=Turns(uninterruptible=("this call is recorded",)))
+    legal = (*UP, *GREETING, e.AgentWords(at=4.8, text="Please note: this call is recorded."), *TALKING)
+    cut = (
+        e.CallerVoice(at=6.0, onset_at=5.96),
+        e.CallerTranscript(at=6.3, text="stop stop", final=False),
+        e.AgentInterrupted(at=6.4),
+        e.CallerQuiet(at=6.6),
+        e.PlaybackDone(at=7.0, utterance=2, heard_ms=2000),
+    )
+    assert tell(*legal, *cut, policy=policy) == [*SPEAKS, "7.000 speaking → listening"]
+    after = (
+        e.AgentWords(at=8.0, text="How can I help?"),
+        e.UtteranceStarted(at=8.1, utterance=3),
+        e.CallerVoice(at=8.6, onset_at=8.56),
+    )
+    assert tell(*legal, *cut, *after, policy=policy)[-1] == "8.600 speaking: Hold", "not deaf afterwards"
+
+
+def test_the_agent_owes_an_answer() -> None:
+    """A filler after 500 ms, a line whenever it has been silent for too long, a nudge, and in the end the truth."""
+    assert tell(
+        *UP, *GREETING,
+        e.CallerVoice(at=4.0, onset_at=3.96),
+        e.CallerQuiet(at=5.0),
+        e.CallerTranscript(at=5.4, text="is eight free", final=True),
+        e.UtteranceStarted(at=5.95, utterance=2, ours=True),
+        e.PlaybackDone(at=6.5, utterance=2, heard_ms=500),
+        e.UtteranceStarted(at=8.25, utterance=3, ours=True),
+        e.PlaybackDone(at=9.0, utterance=3, heard_ms=700),
+        e.UtteranceStarted(at=10.75, utterance=4, ours=True),
+        e.PlaybackDone(at=11.5, utterance=4, heard_ms=700),
+        e.HandedOver(at=15.0, how="asked"),
+    )[4:] == [
+        "4.000 listening: Hold",
+        "5.300 listening: LetSpeak",
+        "5.700 listening: TakeTurn",
+        "5.900 listening: SayLine",
+        "5.950 listening → speaking",
+        "6.500 speaking → listening",
+        "8.200 listening: SayLine",
+        "8.250 listening → speaking",
+        "9.000 speaking → listening",
+        "10.700 listening: SayLine, TellAgent",
+        "10.750 listening → speaking",
+        "11.500 speaking → listening",
+        "13.200 listening: SayLine",
+        f"13.400 listening → transferring: {HAND_OVER}",
+        f"15.000 transferring → ended: {LEAVE}",
+    ]  # fmt: skip
+
+
+def test_nobody_knows_what_the_caller_said() -> None:
+    """A voice without words is answered with a question; a noise that stopped Vapi gets it going again."""
+    asked = tell(*UP, *GREETING, e.CallerVoice(at=4.0, onset_at=3.96), e.CallerQuiet(at=4.9, voiced_ms=700),
+                 e.AgentWords(at=7.0, text=""))  # fmt: skip
+    assert asked[-1] == "6.700 listening: SayLine"
+    stopped = tell(
+        *UP, *GREETING, *TALKING,
+        e.CallerVoice(at=7.0, onset_at=6.96),
+        e.AgentInterrupted(at=7.2),
+        e.CallerQuiet(at=7.3),
+        e.AgentSpeechStopped(at=7.3),
+        e.AgentWords(at=9.6, text=""),
+    )  # fmt: skip
+    assert stopped[-2:] == ["7.600 interrupted → listening: LetSpeak", "9.400 listening: TellAgent"]
+
+
+def test_the_caller_is_silent() -> None:
+    """Prompt, prompt, goodbye; a word during the goodbye cancels the hang-up."""
+    greeted = (*UP, *GREETING)
+
+    def said(at: float, n: int) -> tuple[Event, Event]:
+        line = e.UtteranceStarted(at=at, utterance=n, ours=True)
+        return line, e.PlaybackDone(at=at + 1, utterance=n, heard_ms=900)
+
+    prompts = (*said(13.1, 2), *said(23.1, 3))
+    lines = tell(*greeted, *prompts, *said(63.1, 4))
+    assert [line for line in lines if "Say" in line or "ended" in line] == [
+        "13.000 listening: SayLine",
+        "23.000 listening: SayLine",
+        "63.000 listening: SayLine",
+        f"64.100 speaking → ended: {LEAVE}",
+    ]
+    rescued = tell(
+        *greeted, *prompts,
+        e.UtteranceStarted(at=63.1, utterance=4, ours=True),
+        e.CallerVoice(at=63.5, onset_at=63.46),
+        e.CallerTranscript(at=63.9, text="wait I am here", final=False),
+        e.CallerQuiet(at=64.5),
+        e.CallerTranscript(at=65.0, text="wait I am here", final=True),
+        e.UtteranceStarted(at=65.4, utterance=5),
+    )  # fmt: skip
+    assert rescued[-1] == "65.400 listening → speaking"
+
+
+def test_keys_are_collected() -> None:
+    """A key cuts in; the agent is told the whole number, once."""
+    keys = [e.DigitPressed(at=6.0 + n / 2, digit=digit) for n, digit in enumerate("407")]
+    assert tell(*UP, *GREETING, *TALKING, *keys, e.AgentWords(at=9.5, text=""))[-3:] == [
+        "6.000 speaking → interrupted: Drop",
+        "9.000 interrupted: TellAgent",
+        "9.000 interrupted → listening: LetSpeak",
+    ]
+    done = tell(*UP, *GREETING, *(e.DigitPressed(at=4.0 + n / 2, digit=digit) for n, digit in enumerate("40#")))
+    assert done[-1] == "5.000 listening: TellAgent"
+
+
+def test_a_caller_who_talks_and_talks() -> None:
+    """After a minute without a pause the agent is told to step in, once."""
+    talk = [e.CallerTranscript(at=4.0 + n, text="and then", final=False) for n in range(75)]
+    lines = tell(*UP, *GREETING, e.CallerVoice(at=4.0, onset_at=3.96), *talk)
+    assert [line for line in lines if "TellAgent" in line] == ["63.960 listening: LetSpeak, TellAgent"]
 
 
 def test_a_tool_while_the_agent_fills_the_silence() -> None:
@@ -153,9 +377,10 @@ def test_two_tools_at_once() -> None:
         e.ToolAnswered(at=6.0, tool_call_id="t2", ok=True, took_ms=1000),
         e.ToolAnswered(at=7.0, tool_call_id="t1", ok=False, took_ms=2000),
     )  # fmt: skip
-    assert lines[-3:] == [
+    assert lines[-4:] == [
         "5.000 listening → tool_pending: RunTool",
         "5.000 tool_pending: RunTool",
+        "5.500 tool_pending: SayLine",
         "7.000 tool_pending → listening",
     ]
 
@@ -164,7 +389,7 @@ def test_vapi_is_slow_and_then_there() -> None:
     """Nobody waits in silence: a holding sentence within two seconds of being connected."""
     assert tell(e.StreamStarted(at=0.2, stream_sid="MZ1"), e.AgentConnected(at=3.0, agent_call_id="a")) == [
         "0.000 connecting: DialAgent",
-        "1.700 connecting: SayHolding",
+        "1.700 connecting: SayLine",
         "3.000 connecting → listening",
     ]
 
@@ -175,7 +400,8 @@ def test_vapi_never_comes() -> None:
         e.StreamStarted(at=0.2, stream_sid="MZ1"),
         e.HandedOver(at=6.4, how="asked"),
     )  # fmt: skip
-    assert lines[2:] == [f"6.200 connecting → transferring: {HAND_OVER}", f"6.400 transferring → ended: {LEAVE}"]
+    assert lines[1:4] == ["1.700 connecting: SayLine", "3.400 connecting: SayLine", "5.100 connecting: SayLine"]
+    assert lines[4:] == [f"6.200 connecting → transferring: {HAND_OVER}", f"6.400 transferring → ended: {LEAVE}"]
 
 
 def test_vapi_refuses_before_the_stream_is_there() -> None:
@@ -214,8 +440,8 @@ def test_caller_hangs_up() -> None:
 
 
 def test_a_silent_call_ends_with_words() -> None:
-    """A minute of nothing from anybody is enough."""
-    lines = tell(*UP, *GREETING, e.HandedOver(at=70.0, how="asked"))
+    """Without a voice of our own Twilio says them: a minute of nothing from anybody is enough."""
+    lines = tell(*UP, *GREETING, e.HandedOver(at=70.0, how="asked"), policy=Policy(lines=()))
     assert lines[4] == f"63.000 listening → transferring: {HAND_OVER}"
 
 

@@ -44,7 +44,7 @@ async def test_the_demo(tmp_path: Path) -> None:
     assert silent_ms is not None and int(silent_ms[1]) <= 150 and int(silent_ms[2]) == 0
     (row,) = list_calls(tmp_path / "journal.sqlite3")
     names = [record.name for record in read_call(tmp_path / "journal.sqlite3", row.call_id)]
-    for expected in ("Opened", "ToolResult", "Hushed", "Closed", "ReportArrived"):
+    for expected in ("Opened", "ToolResult", "Interruption", "Closed", "ReportArrived"):
         assert names.count(expected) == 1, (expected, names)
     phases = [name for name in names if name in ("speaking", "listening", "interrupted", "tool_pending", "ended")]
     assert {"speaking", "listening", "interrupted", "ended"} <= set(phases), "a quick tool may answer unseen"
