@@ -13,12 +13,12 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from engine.agent import Keywords, Turns
+from engine.echo import is_echo_text
 from engine.phrases import Kind, PhraseBook, holds, normalise
 
 Heard = Literal["truncate", "keep", "again"]
 
 DAY_MINUTES = 24 * 60
-COMMAND_WORDS = 3  # so few words with an always-phrase are an order; more may be the agent's own sentence coming back
 _HOURS = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)\s*[-–]\s*([01]?\d|2[0-4]):([0-5]\d)")
 
 
@@ -80,14 +80,12 @@ class Judge:
             agent_words: what the caller heard of the agent in the last seconds, for the echo guard.
         """
         policy = self.turns
-        said = normalise(text)
-        words = tuple(said.split())
         if age_s is not None and age_s * 1000 > policy.stale_ms:
             return Judgement(False, "stale")
-        kind = self.book.kind_of_words(words, final=final)
-        is_order = kind is Kind.ALWAYS and len(words) <= COMMAND_WORDS
-        if policy.echo_guard and not is_order and _is_echo(text, agent_words):
+        if policy.echo_guard and is_echo_text(text, agent_words):  # never of one word: a "stop" is the caller's
             return Judgement(False, "echo")
+        said = normalise(text)
+        kind = self.book.kind_of_words(tuple(said.split()), final=final)
         if kind is Kind.ALWAYS:
             return Judgement(True, "phrase", always=True)
         has_keyword = holds(said, self.keywords)
@@ -156,10 +154,3 @@ def minutes_of(hours: str) -> tuple[int, int]:
 
 def _normalised(phrases: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(filter(None, map(normalise, phrases)))
-
-
-def _is_echo(text: str, agent_words: str) -> bool:
-    """Whether these are the agent's own words, come back over a loudspeaker."""
-    if not agent_words:
-        return False
-    return False

@@ -107,7 +107,7 @@ class Kind(Enum):
 
 
 def normalise(text: str) -> str:
-    """Words as they sound, with one blank between: `"Mm-HMM, that’s rïght…"` is `"hm thats right"`.
+    """Words as they sound, with one blank between: `"Mm-HMM, that’s rïght…"` is `"hm hm thats right"`.
 
     `ä` is `ae`: a recogniser writes either. Three equal letters are one ("nooo"); a hum of any spelling is "hm".
     """
@@ -116,7 +116,7 @@ def normalise(text: str) -> str:
         text = unicodedata.normalize("NFKC", text).casefold().translate(_SPELT_OUT)
         text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
     text = _BETWEEN.sub(" ", _APOSTROPHES.sub("", text)).strip()
-    return _HUM.sub("hm", _LONG.sub(r"\1", text))
+    return _LONG.sub(r"\1", _HUM.sub("hm", text))
 
 
 def holds(text: str, phrases: Iterable[str]) -> bool:
