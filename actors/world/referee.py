@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from actors.world.agent import Speech
@@ -22,6 +23,7 @@ QUIET_MS = 100.0  # nothing heard for so long: the agent has fallen silent
 FINISHED_MS = 200.0  # a speech that had no more than this to go ended by itself
 WORD_HEARD = 0.8  # of its frames must have come
 DECIDED_MS = 3000.0  # after so long a noise has been decided about
+CAUSE_MS = 700.0  # what breaks off so long after a sound may have been broken off by it
 CERTIFIED_MS = 500.0  # a certificate's onset and the true one are no further apart
 
 
@@ -76,6 +78,8 @@ class Report:
     gaps_ms: tuple[float, ...]  # breaks in a speech that no `clear` explains
     certificates: tuple[CertificateCheck, ...]
     uncertified: int  # speeches that were cut or held without a certificate
+    causeless_held: int  # times that the agent fell silent in the middle of a speech, and nobody had made a sound
+    causeless_ended: int  # … and never went on
 
     @property
     def longest_silence_ms(self) -> float:
@@ -87,6 +91,7 @@ def judge(lived: Lived) -> Report:
     referee = _Referee(lived)
     rulings = tuple(referee.rule(placed) for placed in lived.placed)
     certificates = tuple(referee.certificates())
+    causeless = list(referee.causeless())
     return Report(
         rulings=rulings,
         overlaps=tuple(referee.overlaps()),
@@ -95,6 +100,8 @@ def judge(lived: Lived) -> Report:
         gaps_ms=tuple(referee.gaps()),
         certificates=certificates,
         uncertified=referee.uncertified(rulings, certificates),
+        causeless_held=causeless.count(False),
+        causeless_ended=causeless.count(True),
     )
 
 
@@ -126,6 +133,8 @@ class _Referee:
         speech = self._speech_of(last)
         if speech is None:
             return Fate.NOTHING, silent_ms, None  # a line of our own: it may be cut anywhere
+        if last.end_ms > self._next_onset(placed):
+            return Fate.UNTOUCHED, silent_ms, None  # what then silenced it was not this sound
         if last.number + last.ms >= speech.after and not speech.interrupted:
             if silent_ms <= FINISHED_MS:
                 return Fate.FINISHED, None, None
@@ -153,12 +162,15 @@ class _Referee:
     ) -> tuple[Fate, float, float | None]:
         again = next((run for run in self.by_speech[speech.first] if run.at_ms >= last.end_ms), None)
         later = [one.onset_ms for one in self.lived.placed if one.onset_ms > placed.onset_ms and one.sound.is_speech]
-        overtaken_ms = min(later, default=float("inf"))
+        overtaken_ms = min(later, default=inf)
         if again is not None and again.at_ms < overtaken_ms:
             return Fate.RESUMED, silent_ms, again.number - (last.number + last.ms)
         if not placed.sound.is_speech and overtaken_ms < placed.end_ms + DECIDED_MS:
             return Fate.OVERTAKEN, silent_ms, None
         return Fate.ENDED, silent_ms, None
+
+    def _next_onset(self, placed: Placed) -> float:
+        return min((one.onset_ms for one in self.lived.placed if one.onset_ms > placed.onset_ms), default=inf)
 
     def _heard_at(self, onset_ms: float) -> int | None:
         """The run that is heard at this moment or begins before it could be held."""
@@ -227,6 +239,22 @@ class _Referee:
                 cleared = any(before.end_ms - 2 * FRAME_MS <= one <= after.at_ms for one in clears)
                 if gap_ms > 0 and not cleared:
                     yield gap_ms
+
+    def causeless(self) -> Iterator[bool]:
+        """For each time that a speech broke off and the caller was silent: whether it ended there."""
+        for speech in self.lived.speeches:
+            runs = self.by_speech.get(speech.first, [])
+            for index, run in enumerate(runs):
+                ended = index + 1 == len(runs)
+                if run.number + run.ms >= speech.after or run.end_ms > self.lived.ended_ms - 2 * FRAME_MS:
+                    continue
+                if not ended and runs[index + 1].at_ms - run.end_ms < QUIET_MS:
+                    continue
+                near = (
+                    one for one in self.lived.placed if one.onset_ms - FRAME_MS <= run.end_ms <= one.end_ms + CAUSE_MS
+                )
+                if next(near, None) is None:
+                    yield ended
 
     # --- certificates ------------------------------------------------------------------------------------------------
 
