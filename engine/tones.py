@@ -80,7 +80,7 @@ _TURNS = tuple(2 * cos(2 * pi * hz / SAMPLE_RATE_HZ) for hz in LOW_HZ + HIGH_HZ)
 
 
 def heard_digits(mulaw: bytes) -> str:
-    """The keys whose tones are in this audio, in order. Speech holds none. Some 4 ms of work for a second of sound, less for silence."""
+    """The keys whose tones are in this audio, in order. Some 4 ms of work for a second of sound."""
     heard: list[str] = []
     last = sounding = ""
     hits = misses = 0
