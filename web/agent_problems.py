@@ -253,7 +253,10 @@ def _instead(name: str, fields: dict[str, types.Field]) -> str:
     """The nearest right name, here or where else in the file it belongs."""
     homes = dict(_homes(types.type_info(Agent), ""))
     home = f"`{homes[name]}:`" if homes.get(name) else "the top of the file" if name in homes else ""
-    near = get_close_matches(name, fields, n=1) or [one for one in fields if one.startswith(name)][:1]
+    near = (
+        get_close_matches(name, fields, n=1, cutoff=0.8 if home else 0.6)
+        or [one for one in fields if one.startswith(name)][:1]
+    )
     if near:
         return f"did you mean `{near[0]}`" + (f", or does it belong in {home}?" if home else "?")
     if home:
