@@ -27,7 +27,7 @@ class Judgement:
     """Whether the agent's speech ends, and why; `reason` goes into the certificate of the interruption.
 
     Yes: "phrase" (an always-phrase, `always` is true), "final", "words" (of a partial). No: "stale", "echo",
-    "backchannel", "keyword missing", "too short", "partials do not count", "unsure".
+    "backchannel", "unfinished", "keyword missing", "too short", "partials do not count", "unsure".
     """
 
     interrupts: bool
@@ -91,6 +91,8 @@ class Judge:
         has_keyword = holds(said, self.keywords)
         if kind is Kind.NEVER and not has_keyword:
             return Judgement(False, "backchannel")
+        if kind is Kind.UNFINISHED and not has_keyword:
+            return Judgement(False, "unfinished")
         if self.keywords and not has_keyword:
             return Judgement(False, "keyword missing")
         if not has_keyword and (not said or len(said) < policy.partial_chars):

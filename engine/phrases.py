@@ -104,6 +104,7 @@ class Kind(Enum):
     ALWAYS = "always"
     NEVER = "never"
     NEUTRAL = "neutral"
+    UNFINISHED = "unfinished"  # a partial that may become a never-phrase: "got" of "got it"
 
 
 def normalise(text: str) -> str:
@@ -159,7 +160,7 @@ class PhraseBook:
         two begin at one word the longer counts: "no problem" holds no "no".
 
         Args:
-            final: of a text that may go on the end may be the beginning of a never-phrase: "got" of "got it".
+            final: only a text that may go on can be unfinished.
         """
         return self.kind_of_words(tuple(normalise(text).split()), final=final)
 
@@ -172,7 +173,7 @@ class PhraseBook:
                 return kind
             if kind is Kind.NEUTRAL:
                 if all_never and not final and words[at:] in self._prefixes:
-                    return Kind.NEVER
+                    return Kind.UNFINISHED
                 all_never = False
             at += length
         return Kind.NEVER if all_never else Kind.NEUTRAL

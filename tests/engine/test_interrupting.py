@@ -44,7 +44,7 @@ def test_what_interrupts(text: str, known: dict[str, Any], reason: str) -> None:
     [
         ("uh-huh", {}, "backchannel"),
         ("Yeah, okay.", {"final": True, "confidence": 0.99}, "backchannel"),
-        ("got", {}, "backchannel"),
+        ("got", {}, "unfinished"),
         ("ei", {}, "too short"),
         (" 5.", {"final": True}, "too short"),
         ("", {}, "too short"),
