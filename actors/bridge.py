@@ -16,13 +16,17 @@ from engine import events as e
 from engine.agent import Turns
 from engine.audio import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, SILENCE_FRAME, duration_ms
 from engine.certificate import Certificate
+from engine.echo import EchoGuard
+from engine.heard import AgentWords, Heard, note
 from engine.playout import Audio, Cut, Done, Gate, Mark, Move, Playout, Started
 from engine.recording import Ears, HeardModel
-from engine.voice import Voice, VoiceDetector
+from engine.turns import judge_for
+from engine.voice import Voice, VoiceDetector, loudness_db
 from engine.wire import twilio, vapi
 
 PRE_ROLL_MS = 500  # of what the caller says while Vapi's socket opens, from before their first voice
 MOST_PRE_ROLL_MS = 10_000  # … and so much from there on
+ECHO_MS = 1000  # of the caller's audio, to be compared with what they heard
 RECENT_VOICE_S = 3.0  # a voice that began longer ago is not what the agent was interrupted by
 EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
@@ -45,15 +49,17 @@ class Bridge:
 
     Args:
         clock: seconds, monotonic; the clock of every event's `at`.
+        began_at: by that clock, when the call began; times in notes count from there.
         post: takes facts; never blocks.
         note: takes what only a reader of the journal wants: a name and JSON-able data.
     """
 
     __slots__ = (
-        "_agent", "_agent_came", "_agent_opened_at", "_agent_over", "_caller_at", "_certificate", "_clock", "_early",
-        "_ears", "_interruptions", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post",
-        "_pre_roll", "_spoke_early", "_tap", "_voice", "_writer", "call_id", "early_dropped_ms", "frames_in",
-        "frames_out",
+        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_began_at", "_caller_at",
+        "_certificate", "_clock", "_early", "_ears", "_echo", "_echoes", "_interruptions", "_judge", "_lately",
+        "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post", "_pre_roll", "_saying",
+        "_spoke_early", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id", "early_dropped_ms",
+        "frames_in", "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +67,7 @@ class Bridge:
         *,
         call_id: str,
         clock: Callable[[], float],
+        began_at: float = 0.0,
         post: Callable[[e.Event], None],
         note: Callable[[str, dict[str, Any]], None],
         turns: Turns,
@@ -73,7 +80,16 @@ class Bridge:
         self._writer: twilio.MediaWriter | None = None
         self._playout = Playout()
         self._ears = Ears(HeardModel())
-        self._voice = VoiceDetector(onset_ms=turns.voice_ms)
+        self._voice = VoiceDetector(onset_ms=turns.voice_ms, floor_db=turns.noise_floor_db)
+        self._began_at = began_at
+        self._judge = judge_for(turns, None)
+        self._words = AgentWords()
+        self._agent_bytes = 0  # audio of the agent that the words do not know of yet
+        self._saying = 0  # the agent's utterance that is being heard
+        self._told_utterance = 0  # up to this one it is written down what was heard
+        self._echo: EchoGuard | None = EchoGuard() if turns.echo_guard else None
+        self._echoes = False  # the agent is known to come back
+        self._lately: deque[bytes] = deque(maxlen=ECHO_MS // FRAME_MS)
         self._pre_roll: deque[bytes] = deque()
         self._spoke_early = False
         self._early = bytearray()
@@ -111,10 +127,11 @@ class Bridge:
         else:
             self._remember(mulaw)
         ears.said(mulaw)
+        self._lately.append(mulaw)
         if ears.unsettled >= SETTLE_BYTES:
             self.settle_recording()
         if len(mulaw) == FRAME_BYTES:
-            change = self._voice.feed(mulaw)
+            change = self._voice.feed(mulaw) if not self._echoes else self._voice.feed(mulaw, self._echo_db(now))
             if change is not NOTHING:
                 self._voice_changed(change, now)
             return now
@@ -128,6 +145,17 @@ class Bridge:
             self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
         elif change is Voice.STOPPED:
             self._post(e.CallerQuiet(at=now, voiced_ms=self._voice.voiced_ms))
+
+    def _echo_db(self, now: float) -> float:
+        """How loud the agent's own echo is in this frame."""
+        heard = self._playout.hearing(now)
+        return self._echo.expected_db(loudness_db(heard)) if self._echo is not None else 0.0
+
+    def _learn_echo(self, now: float) -> None:
+        """A voice without words, while the agent was heard: was it the agent itself?"""
+        if self._echo is not None:
+            heard = self._playout.heard_lately(now, ECHO_MS * 3 // 2)
+            self._echoes = self._echo.learn(b"".join(self._lately), heard) or self._echo.delay_ms is not None
 
     def _remember(self, mulaw: bytes) -> None:
         """Vapi's socket is not open yet: nothing of the caller's first words is to be lost."""
@@ -165,6 +193,8 @@ class Bridge:
             self._line_over = True
             ours = self._line_given_back  # we closed it: nothing is lost
             why = "given back to Twilio" if ours else reason
+            if self._playout.busy and self._saying:
+                self._tell_cut(self._playout.drop(self._clock()))
             self._post(e.StreamEnded(at=self._clock(), reason=why, stopped=stopped or ours))
         self._line = None
 
@@ -189,9 +219,13 @@ class Bridge:
         if line is not None and writer is not None:
             now = self._clock()
             if self._playout.passes(mulaw, now):
+                self._agent_bytes += len(mulaw)
                 self._send_line(line, writer, mulaw)
             else:
-                self._make(self._playout.push(mulaw, now))
+                moves = self._playout.push(mulaw, now)
+                if self._playout.gate is not Gate.SHUT:
+                    self._agent_bytes += len(mulaw)
+                self._make(moves)
         else:
             self._early += mulaw
             excess = len(self._early) - EARLY_AGENT_MS * FRAME_BYTES // FRAME_MS
@@ -203,10 +237,12 @@ class Bridge:
         """A text frame of Vapi's, already read."""
         self._agent_came = True
         now = self._clock()
+        words = self._told_audio()
         match message:
             case vapi.SpeechUpdate(role="assistant", started=True):
                 self._post(e.AgentSpeechStarted(at=now))
             case vapi.SpeechUpdate(role="assistant"):
+                words.speech_stopped()
                 self._make(self._playout.finish(now))
                 self._post(e.AgentSpeechStopped(at=now))
             case vapi.Transcript(role="user"):
@@ -214,10 +250,13 @@ class Bridge:
                     e.CallerTranscript(at=now, text=message.text, final=message.final, confidence=message.confidence)
                 )
             case vapi.VoiceInput():
+                words.voice_input(message.text)
                 self._post(e.AgentWords(at=now, text=message.text))
             case vapi.Transcript():
+                words.transcript(message.text, final=message.final)
                 self._post(e.AgentTranscript(at=now, text=message.text, final=message.final))
             case vapi.UserInterrupted():
+                words.interrupted()
                 self._post(e.AgentInterrupted(at=now))
             case vapi.StatusUpdate(status="ended"):
                 self.agent_ended(message.ended_reason or "ended")
@@ -263,16 +302,22 @@ class Bridge:
         else:
             self._playout.hold(now)
 
-    def drop(self, reason: str, words: str = "", *, guard_s: float | None = 0.0) -> None:
-        """Silence the agent now, and forget what waits; what still comes for `guard_s` (None: until `keep`) is old."""
+    def drop(self, reason: str, words: str = "", *, guard_s: float | None = 0.0) -> Heard | None:
+        """Silence the agent now, and forget what waits; what still comes for `guard_s` (None: until `keep`) is old.
+
+        Returns what was heard of the speech that is gone; None if there was none.
+        """
         now = self._clock()
         playout = self._playout
+        was_ours = playout.ours
         was_heard = playout.gate is Gate.OPEN and playout.busy
+        waits = playout.busy
         cut = playout.drop(now, guard_s=inf if guard_s is None else guard_s)
         if was_heard:
             self._cut(now, cut, held=False)
         if self._certificate is not None:
             self._certificate.decide(now, "dropped", reason, words)
+        return self._tell_cut(cut) if waits and not was_ours else None
 
     def keep(self) -> None:
         """What the agent says from now on is new."""
@@ -283,6 +328,7 @@ class Bridge:
         now = self._clock()
         if reason in FALSE_ALARMS:
             self._voice.dismiss()
+            self._learn_echo(now)
         if self._certificate is not None:
             self._certificate.decide(now, "resumed", reason)
         self._make(self._playout.let_speak(now))
@@ -294,13 +340,40 @@ class Bridge:
         self._interruptions += 1
         heard_voice = self._voice.speaking or now - self._onset_at < RECENT_VOICE_S
         onset_at = self._onset_at if heard_voice and self._onset_at else now
-        self._certificate = certificate = Certificate(self._interruptions, onset_at, now, cut, held)
+        self._certificate = certificate = Certificate(self._interruptions, onset_at, now, cut, held, self._began_at)
         self._ears.cleared()
         line, writer = self._line, self._writer
         if line is not None and writer is not None:
             line.drop_unsent_audio()
             line.send_text(writer.clear())
             self._make([self._playout.probe(certificate.proof_mark, now)])
+
+    def _told_audio(self) -> AgentWords:
+        """The agent's words, which know by now how much audio came."""
+        if self._agent_bytes:
+            self._words.audio(duration_ms(self._agent_bytes))
+            self._agent_bytes = 0
+        return self._words
+
+    def _tell_cut(self, cut: Cut) -> Heard:
+        """Write down what the caller heard of a speech that was cut."""
+        words = self._told_audio()
+        self._told_utterance = cut.utterance
+        self._saying = 0
+        of_ms = cut.heard_ms + cut.unheard_ms
+        heard = words.cut(cut.heard_ms, of_ms, cut.utterance)
+        policy = self._judge.heard_policy(heard.generated)
+        self._note("AgentHeard", note(cut.utterance, heard, heard_ms=cut.heard_ms, of_ms=of_ms, policy=policy))
+        return heard
+
+    def _tell_whole(self, utterance: int, of_ms: float) -> None:
+        """Write down that an utterance was heard to its end."""
+        self._saying = 0
+        if utterance > self._told_utterance:
+            self._told_utterance = utterance
+            heard = self._told_audio().done(of_ms, utterance)
+            policy = self._judge.heard_policy(heard.generated)
+            self._note("AgentHeard", note(utterance, heard, heard_ms=of_ms, of_ms=of_ms, policy=policy))
 
     def _write_down(self, certificate: Certificate, now: float) -> None:
         self._certificate = None
@@ -400,6 +473,13 @@ class Bridge:
                     if line is not None and writer is not None:
                         line.send_text(writer.mark(name))
                 case Started(utterance, ours):
+                    if self._saying:
+                        self._tell_whole(self._saying, self._playout.last_ms)
+                    if not ours:
+                        self._saying = utterance
+                        self._told_audio().utterance_began(utterance)
                     self._post(e.UtteranceStarted(at=self._clock(), utterance=utterance, ours=ours))
                 case Done(utterance, heard_ms):
+                    if self._saying == utterance:
+                        self._tell_whole(utterance, heard_ms)
                     self._post(e.PlaybackDone(at=self._clock(), utterance=utterance, heard_ms=heard_ms))

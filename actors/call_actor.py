@@ -28,13 +28,14 @@ from engine import events as e
 from engine.agent import Agent
 from engine.call import Call, Policy
 from engine.errors import CallscopeError, InboxFull, VendorTrouble
+from engine.heard import Heard
 from engine.interrupting import local_minutes
 from engine.journal import Kind
 from engine.lines import KINDS, LineBook
 from engine.phases import Phase
 from engine.step import opened, step
 from engine.tools import ToolEffect, ToolResult
-from engine.turns import deadline_of
+from engine.turns import deadline_of, judge_for
 from engine.wire import vapi
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ log = structlog.get_logger(__name__)
 INBOX_FACTS = 256  # a call has a few facts a second; more than this waiting means that its actor stands still
 AGENT_DEADLINE_S = 4.0  # three jittered tries at creating the Vapi call (reference/reliability.md F6)
 SOCKET_DEADLINE_S = 3.0  # F7
+VAPI_STOPS_S = 0.4  # so long after an interruption Vapi takes messages again
 GOODBYE_S = 3.0  # the longest that cleaning up after a call may take
 VAPI_LINES = ("filler", "unheard", "idle")  # the first words of each kind of silence may be in the agent's own voice
 MOST_TOOL_RUNS = 64  # remembered per call, so that a repeated webhook gets the first answer
@@ -61,7 +63,9 @@ class Services:
     next_url: str  # where Twilio finds its next TwiML
     wall_clock: Callable[[], float] = field(default=time.time, kw_only=True)  # seconds since 1970, for hours of the day
     agent_call_body: Callable[[str, str], Mapping[str, Any]]  # (our call id, caller's number) → body of POST /call
-    lines: LineBook = field(default_factory=lambda: LineBook({}), kw_only=True)  # our own lines; without a holding line the fallback comes early instead
+    lines: LineBook = field(
+        default_factory=lambda: LineBook({}), kw_only=True
+    )  # our own lines; without a holding line the fallback comes early instead
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class CallActor:
         self.bridge = Bridge(
             call_id=call_id,
             clock=services.plane.clock,
+            began_at=self.call.opened_at,
             post=self.post,
             note=self.journal.try_note,
             turns=services.agent.turns,
@@ -320,7 +325,7 @@ class CallActor:
             case f.Hold():
                 self.bridge.hold()
             case f.Drop():
-                self.bridge.drop(effect.reason, effect.words, guard_s=effect.guard_s)
+                self._tell_heard(self.bridge.drop(effect.reason, effect.words, guard_s=effect.guard_s))
             case f.Keep():
                 self.bridge.keep()
             case f.LetSpeak():
@@ -344,6 +349,26 @@ class CallActor:
                 self._nursery.start_soon(self._rescue)
             case _:
                 _no_such(effect)
+
+    def _tell_heard(self, heard: Heard | None) -> None:
+        """Vapi's idea of the conversation is kept to what the caller heard (reference/vapi.md §4.5)."""
+        turns = self.services.agent.turns
+        if heard is None or not heard.cut or not heard.generated:
+            return
+        policy = judge_for(turns, None).heard_policy(heard.generated)
+        if policy == "again":
+            words = f"The caller has not heard this: “{heard.unheard or heard.generated}” Say it again when it fits."
+        elif policy == "truncate" and turns.tell_heard:
+            words = f"The caller cut in. Of your last words they heard only: “{heard.text}”"
+        else:
+            return
+        self._nursery.start_soon(self._tell_soon, vapi.add_message("system", words, respond=False))
+
+    async def _tell_soon(self, message: bytes) -> None:
+        """A message in the middle of a turn is easily lost: wait until Vapi has stopped (reference/vapi.md §4.5)."""
+        await trio.sleep(VAPI_STOPS_S)
+        if not self.bridge.tell_agent(message):
+            self.note("NotTold", {"role": "system"})
 
     def _say_line(self, order: f.SayLine) -> None:
         """One of our own lines: a clip, or Vapi's voice where the agent file wants that and Vapi can be told."""

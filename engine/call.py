@@ -78,6 +78,7 @@ class Call(msgspec.Struct, frozen=True):
     ours: bool = False  # it is one of our own lines
     agent_talking: bool = False  # by Vapi's word (speech-update), not by sound
     agent_words: str = ""  # what the agent says, or said last
+    words_over: bool = False  # … and that is complete: what comes is of its next speech
     alive_at: float = 0.0  # last sign of life of the agent
     greeted: bool = False  # an utterance of the agent has been heard
     held_at: float | None = None  # since when the agent waits for the caller to be quiet
@@ -208,8 +209,9 @@ def _murmured(call: Call, event: e.CallerMurmured) -> dict[str, Any]:
 
 def _false_alarm(call: Call, event: e.FalseAlarm) -> dict[str, Any]:
     noted: dict[str, Any] = {"held_at": None, "dismissed": event.reason}
-    if event.quiet:
-        noted |= {"caller_voiced": False, "sound_at": event.at}
+    if event.reason == "background":  # the caller may well be speaking, but there was nothing to be interrupted
+        return {"held_at": None}
+    noted |= {"caller_voiced": False, "sound_at": event.at}
     if call.owed_for == "voice":
         noted |= _OWES_NOTHING
     return noted
@@ -261,6 +263,7 @@ _OWES_NOTHING: dict[str, Any] = {"owed_since": None, "owed_for": "", "lines_said
 def _vapi_interrupted(call: Call, event: e.AgentInterrupted) -> dict[str, Any]:
     noted: dict[str, Any] = {
         "agent_talking": False,
+        "words_over": True,
         "confirmed_at": event.at,
         "active_at": event.at,
         "alive_at": event.at,
@@ -275,7 +278,7 @@ def _vapi_interrupted(call: Call, event: e.AgentInterrupted) -> dict[str, Any]:
 
 
 def _fell_silent(call: Call, event: e.AgentFellSilent) -> dict[str, Any]:
-    return {"agent_talking": False, "alive_at": event.at}
+    return {"agent_talking": False, "words_over": True, "alive_at": event.at}
 
 
 def _speech(call: Call, event: e.AgentSpeechStarted) -> dict[str, Any]:
@@ -283,7 +286,12 @@ def _speech(call: Call, event: e.AgentSpeechStarted) -> dict[str, Any]:
 
 
 def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:
-    noted: dict[str, Any] = {"agent_talking": False, "active_at": event.at, "alive_at": event.at}
+    noted: dict[str, Any] = {
+        "agent_talking": False,
+        "words_over": True,
+        "active_at": event.at,
+        "alive_at": event.at,
+    }
     if call.phase is Phase.INTERRUPTED:
         noted["dropped"] = True
     if call.owed_for == "stall":
@@ -291,12 +299,19 @@ def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:
     return noted
 
 
-def _agent_words(call: Call, event: e.AgentWords | e.AgentTranscript) -> dict[str, Any]:
-    return {"agent_words": event.text[-MOST_WORDS:], "alive_at": event.at}
+def _agent_words(call: Call, event: e.AgentWords) -> dict[str, Any]:
+    """The pieces of one speech are told one by one."""
+    words = event.text if call.words_over else f"{call.agent_words} {event.text}".strip()
+    return {"agent_words": words[-MOST_WORDS:], "words_over": False, "alive_at": event.at}
 
 
 def _agent_transcript(call: Call, event: e.AgentTranscript) -> dict[str, Any]:
-    return {**_agent_words(call, event), "active_at": event.at}
+    noted: dict[str, Any] = {"active_at": event.at, "alive_at": event.at}
+    if (
+        event.final or event.text in call.agent_words
+    ):  # the final one may come after the speech (reference/vapi.md §4.4)
+        return noted
+    return noted | {"agent_words": event.text[-MOST_WORDS:], "words_over": False}
 
 
 def _heard(call: Call, event: e.UtteranceStarted) -> dict[str, Any]:

@@ -22,6 +22,8 @@ class Certificate:
         n: counts the call's interruptions, from 1.
         onset_at: when the caller's voice began; the moment of the cut where there was none (a key, Vapi's word).
         cut_at: when `clear` was sent.
+        held: the agent was held first; otherwise dropped at once.
+        began_at: when the call began.
         cut: what of the agent's speech was heard and what was not, at that moment.
     """
 
@@ -30,6 +32,7 @@ class Certificate:
     cut_at: float
     cut: Cut
     held: bool = True
+    began_at: float = 0.0
     silent_at: float | None = None
     marks_back: int = 0
     decided_at: float | None = None
@@ -64,7 +67,7 @@ class Certificate:
         return {
             "n": self.n,
             "utterance": self.cut.utterance,
-            "onset_at": round(self.onset_at, 4),
+            "onset_at": round(self.onset_at - self.began_at, 4),
             "hold_ms": since(self.cut_at) if self.held else None,
             "clear_ms": since(self.cut_at),
             "silent_ms": silent_ms,

@@ -223,12 +223,11 @@ class FalseAlarm(Event, frozen=True):
     """The voice for which the agent was held was not speech, or not meant: the agent goes on.
 
     Args:
-        reason: `noise` (short, and quiet again), `no words`, `backchannel`, `echo`.
-        quiet: the voice has ended.
+        reason: `noise` (short, and quiet again), `no words`, `backchannel`, `echo`; `background` for a voice that
+            held an agent who had not begun.
     """
 
     reason: str
-    quiet: bool = True
 
 
 class AgentFellSilent(Event, frozen=True):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
-from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, duration_ms, padded
+from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE_BYTE, duration_ms, padded
 from engine.voice import is_silent
 
 
@@ -46,6 +46,7 @@ class Started:
 class Done:
     utterance: int
     heard_ms: float
+    ours: bool = False
 
 
 Move = Audio | Mark | Started | Done
@@ -94,7 +95,7 @@ class Playout:
         "_lag_s", "_later", "_least_prebuffer_s", "_log", "_log_bytes", "_mark_every_bytes", "_marked_bytes",
         "_most_bytes", "_outstanding", "_piece", "_prebuffer_s", "_probes", "_prune_at", "_pushed_at", "_rtt_s",
         "_running", "_sent_bytes", "_shut_until", "_waiting", "_waiting_ours", "dropped_ms", "gap_ms", "gate",
-        "late_marks", "marks_back", "ours", "stale_ms", "utterance",
+        "last_ms", "late_marks", "marks_back", "ours", "stale_ms", "utterance",
     )  # fmt: skip
 
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
@@ -113,6 +114,7 @@ class Playout:
         self.stale_ms = 0.0  # agent audio that came while the gate was shut
         self.gap_ms = 0.0  # silence in the middle of an utterance, because audio came too late
         self.late_marks = 0
+        self.last_ms = 0.0  # the length of the last utterance that is over
         self._shut_until = 0.0
         self._waiting = bytearray()  # of the present utterance, or of the one that is about to begin
         self._waiting_ours = False
@@ -360,12 +362,24 @@ class Playout:
         return duration_ms(max(0, by_clock, self._heard_bytes))
 
     def heard_lately(self, now: float, ms: int) -> bytes:
-        """What the caller heard in the last so many milliseconds, by the send clock; shorter where it was silent."""
+        """What the caller heard in the last so many milliseconds, by the send clock; at most so much."""
+        end_at = self._empty_at + self._lag_s
+        quiet = min(max(0, int((now - end_at) * BYTES_PER_S)), ms * BYTES_PER_MS)
+        sent = b"".join(self._log)
+        heard = sent[: max(0, len(sent) - self._unplayed_bytes(now))] + bytes([SILENCE_BYTE]) * quiet
+        return heard[-ms * BYTES_PER_MS :]
+
+    def hearing(self, now: float) -> bytes:
+        """The 20 ms that the caller hears now; empty when there is nothing."""
         unplayed = self._unplayed_bytes(now)
-        joined = b"".join(self._log)
-        end = max(0, len(joined) - unplayed)
-        idle = max(0, int((now - self._empty_at - self._lag_s) * BYTES_PER_S))
-        return joined[max(0, end - ms * BYTES_PER_MS + idle) : end] if idle < ms * BYTES_PER_MS else b""
+        if not unplayed:
+            return b""
+        for piece in reversed(self._log):
+            if unplayed <= len(piece):
+                start = len(piece) - unplayed
+                return piece[start : start + FRAME_BYTES]
+            unplayed -= len(piece)
+        return b""
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -479,11 +493,13 @@ class Playout:
         unfinished = self._waiting or self._kept or self._outstanding or self._sent_bytes > self._marked_bytes
         if not self._running or not self._closed or unfinished:
             return []
-        done = Done(self.utterance, duration_ms(self._sent_bytes))
+        done = Done(self.utterance, duration_ms(self._sent_bytes), self.ours)
         self._forget()
         return [done]
 
     def _forget(self) -> None:
+        if self._running:
+            self.last_ms = duration_ms(self._sent_bytes)
         self._waiting.clear()
         self._kept.clear()
         self._kept_bytes = 0

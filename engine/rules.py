@@ -218,7 +218,6 @@ def _listening() -> Iterator[Rule]:
     yield rule(LISTENING, e.CallerVoice, STAY, hold, why="the agent does not begin while the caller speaks")
     yield rule(LISTENING, e.FalseAlarm, STAY, go_on, why="background is no reason to be silent")
     yield rule(LISTENING, e.DebouncePassed, STAY, let_speak, why="the caller is quiet: the agent may begin")
-    yield rule(LISTENING, e.CallerTurnOver, STAY, take_turn, why="one turn, however often they corrected themselves")
     yield rule(LISTENING, e.CallerTalksLong, STAY, step_in)
     yield rule(LISTENING, e.FillerDue, STAY, say("filler"))
     yield rule(LISTENING, e.ProgressDue, STAY, say_progress)
@@ -293,6 +292,7 @@ def _tool_pending() -> Iterator[Rule]:
 
 def _anywhere() -> Iterator[Rule]:
     for phase in TALKING:
+        yield rule(phase, e.CallerTurnOver, STAY, take_turn, why="one turn, however often they corrected themselves")
         yield from stay(phase, e.LateMark, why="of an utterance that was cleared or is followed by another")
         yield from stay(phase, e.StreamStarted, e.AgentConnected, why="a second start changes nothing")
     for phase in LIVE:
@@ -342,7 +342,7 @@ NAMED_ONLY_IN: dict[type[e.Event], tuple[Phase, ...]] = {
     e.FillerDue: (LISTENING, TOOL_PENDING),
     e.ProgressDue: (LISTENING, TOOL_PENDING),
     e.AgentStalled: (LISTENING,),
-    e.CallerTurnOver: (LISTENING,),
+    e.CallerTurnOver: TALKING,
     e.CallerTalksLong: (LISTENING,),
     e.FalseAlarm: (LISTENING, SPEAKING, TOOL_PENDING),
     e.AgentFellSilent: (SPEAKING,),

@@ -157,7 +157,18 @@ def _due(call: Call) -> Iterator[Due]:
         yield call.opened_at + call.policy.max_duration_s, lambda at: e.DurationPassed(at=at)
     if call.keys.typed and phase in _TALKING:
         yield digits.due_at(call.keys, call.policy.digits), lambda at: e.KeysTyped(at=at, digits=call.keys.typed)
+    words = call.turn or (call.partial if call.policy.turns.act_on == "partials" else "")
+    if words and phase in _TALKING:
+        yield _turn_over_at(call), lambda at: e.CallerTurnOver(at=at, text=words)
     yield from _DUE_IN[phase](call)
+
+
+def _turn_over_at(call: Call) -> float:
+    """When the caller's words are a turn: so long after the last of them, and the voice, it has been quiet."""
+    turns = call.policy.turns
+    if call.caller_voiced:
+        return max(call.words_at, call.onset_at) + turns.longest_hold_ms / 1000
+    return max(call.words_at, call.voice_at) + turns.debounce_ms / 1000
 
 
 def _due_connecting(call: Call) -> Iterator[Due]:
@@ -175,12 +186,8 @@ def _due_listening(call: Call) -> Iterator[Due]:
     if call.farewell_at is not None:
         yield call.farewell_at, lambda at: e.LastWordsHeard(at=at)
     yield from _due_gate(call)
-    turns = call.policy.turns
-    words = call.turn or (call.partial if turns.act_on == "partials" else "")
-    if words and not call.caller_voiced:
-        quiet_at = max(call.words_at, call.voice_at) + turns.debounce_ms / 1000
-        yield quiet_at, lambda at: e.CallerTurnOver(at=at, text=words)
     if call.caller_voiced:
+        turns = call.policy.turns
         if turns.longest_caller_s and not call.stepped_in and call.words_at > call.talking_since:
             yield call.talking_since + turns.longest_caller_s, lambda at: e.CallerTalksLong(at=at)
     elif call.owed_since is not None:
@@ -240,7 +247,7 @@ def _due_speaking(call: Call) -> Iterator[Due]:
     if call.caller_voiced:
         yield (
             call.held_at + turns.longest_hold_ms / 1000,
-            lambda at: e.FalseAlarm(at=at, reason="no words", quiet=False),
+            lambda at: e.FalseAlarm(at=at, reason="no words"),
         )
     else:
         yield call.voice_at + turns.confirm_ms / 1000, lambda at: e.FalseAlarm(at=at, reason="no words")
@@ -253,7 +260,7 @@ def _due_gate(call: Call) -> Iterator[Due]:
     turns = call.policy.turns
     if call.caller_voiced:
         last = max(call.held_at, call.words_at) + turns.longest_hold_ms / 1000
-        yield last, lambda at: e.FalseAlarm(at=at, reason="no words", quiet=False)
+        yield last, lambda at: e.FalseAlarm(at=at, reason="background")
     else:
         yield max(call.voice_at, call.held_at) + turns.debounce_ms / 1000, lambda at: e.DebouncePassed(at=at)
 
