@@ -27,6 +27,7 @@ from web.wording import (
     CALLER,
     ENGINE,
     FAINT,
+    LONGEST_QUOTE_CHARS,
     LOUD,
     TOOL,
     TWILIO,
@@ -47,6 +48,15 @@ WHO_STYLES: Mapping[str, str] = {
     CALL: "bold",
 }
 PHASE_STYLES: Mapping[str, str] = {"interrupted": LOUD, "ended": "bold", "transferring": LOUD}
+CUT = "✂"
+GENERATED, HEARD = "AgentTranscript", "AgentHeard"
+_HELD_FOR: Mapping[str, str] = {
+    "noise": "for a noise",
+    "no words": "for a voice without words",
+    "backchannel": "for a backchannel",
+    "echo": "for the agent's own echo",
+}
+_KEPT: Mapping[str, str] = {"keep": "kept whole in the record", "again": "to be said again"}
 MOST_CALLS, MOST_TOOLS = 10_000, 100  # remembered; a live timeline may run for weeks
 _SHORT_ID_CHARS = 6
 
@@ -66,10 +76,11 @@ class Timeline:
     Args:
         relative: seconds since the call was admitted; otherwise the local time of day.
         show_call: the end of the call's id in each line, for when several calls are shown.
+        only_heard: of the agent's words those that were heard, not those that were generated.
     """
 
-    def __init__(self, *, relative: bool = True, show_call: bool = False) -> None:
-        self._relative, self._show_call = relative, show_call
+    def __init__(self, *, relative: bool = True, show_call: bool = False, only_heard: bool = False) -> None:
+        self._relative, self._show_call, self._only_heard = relative, show_call, only_heard
         self._seen: dict[str, _Seen] = {}
 
     def lines(self, record: Record) -> Iterator[Text]:
@@ -85,9 +96,9 @@ class Timeline:
         seen.seq = max(seen.seq, record.seq)
         if record.kind is Kind.PHASE:
             yield self._phase(record, seen)
-        else:
+        elif not (self._only_heard and record.name == GENERATED):
             who, what, style = _words(record, seen)
-            yield self._line(record, who, what, style)
+            yield self._line(record, who, what, style).append(_unheard(record), FAINT)
         if record.kind is Kind.CLOSED:
             del self._seen[record.call_id]
 
@@ -116,8 +127,9 @@ class Timeline:
 
 
 def rich_lines(records: Iterable[Record], *, relative: bool = True) -> Iterator[Text]:
-    """One call's records as styled lines for a rich console."""
-    timeline = Timeline(relative=relative)
+    """One call's records as styled lines for a rich console. The agent's words are those heard, if that is known."""
+    records = list(records)
+    timeline = Timeline(relative=relative, only_heard=any(record.name == HEARD for record in records))
     for record in records:
         yield from timeline.lines(record)
 
@@ -164,7 +176,33 @@ def _with_context(record: Record, seen: _Seen) -> Mapping[str, Any]:
                 seen.tools[tool_call_id] = name
         elif tool_call_id in seen.tools:
             return {**data, "name": seen.tools[tool_call_id]}
+    if record.name == "Interruption":
+        return {**data, **_certificate(data)}
+    if record.name == HEARD:
+        mark, kept = CUT if data.get("cut") is True else "", _KEPT.get(str(data.get("policy")), "")
+        return {**data, "any_heard": bool(data.get("text")), "mark": mark, "kept": kept if mark else ""}
     recording = data.get("recording")
     if record.kind is Kind.CLOSED and isinstance(recording, Mapping):
         return {**data, "recording_problem": recording.get("problem")}
     return data
+
+
+def _certificate(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the wording of an interruption wants beside its data."""
+    hold_ms, decided_ms, reason = data.get("hold_ms"), data.get("decided_ms"), clean(data.get("reason") or "unknown")
+    held = isinstance(hold_ms, int | float) and isinstance(decided_ms, int | float)
+    return {
+        "reason": reason,
+        "dropped": data.get("decision") == "dropped",
+        "held_ms": float(decided_ms or 0) - float(hold_ms or 0) if held else None,
+        "held_for": _HELD_FOR.get(reason, f"({reason})"),
+    }
+
+
+def _unheard(record: Record) -> str:
+    """The words that were generated and not heard, to stand behind those that were."""
+    text, generated = record.data.get("text"), record.data.get("generated")
+    if record.name != HEARD or not isinstance(text, str) or not isinstance(generated, str):
+        return ""
+    rest = generated[len(text) :].strip() if generated.startswith(text) else generated
+    return f" {clean(rest, LONGEST_QUOTE_CHARS)}" if rest else ""

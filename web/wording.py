@@ -74,6 +74,18 @@ WORDINGS: Mapping[str, Wording] = {
         "[ · {heard_ms:ms} heard][ · {dropped_ms:ms} dropped]",
         LOUD,
     ),
+    "Interruption": Wording(  # `dropped`, `held_ms` and `held_for` are the timeline's
+        ENGINE,
+        "caller cut in[: silent after {silent_ms:ms}][, dropped {unheard_ms:seconds} unheard]"
+        " ({reason}[: {words:quote}])",
+        LOUD,
+        "dropped",
+        "held[ {held_ms:ms}] {held_for}[ {words:quote}], went on",
+    ),
+    "AgentHeard": Wording(  # `any_heard`, `mark` and `kept` as well
+        AGENT, "{text:quote}[ {mark}][ ({kept})]", "green", "any_heard", "nothing was heard[ {mark}][ ({kept})]"
+    ),
+    "Line": Wording(ENGINE, "we say {text:quote} ({kind}[, {how}])", "green"),
     "LetSpeak": Wording(ENGINE, "→ let the agent speak[: {reason}]", FAINT),
     "LateMark": Wording(TWILIO, "late mark of utterance {utterance}, changes nothing", FAINT),
     # tools

@@ -89,6 +89,36 @@ def test_a_call_is_shown(data: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out[2] == ":"
 
 
+def certificate(n: int, silent_ms: float | None, decision: str = "dropped", reason: str = "words") -> Record:
+    data = {
+        "n": n, "utterance": n, "onset_at": 1.0, "hold_ms": 20.0 + n, "clear_ms": 20.0 + n, "silent_ms": silent_ms,
+        "marks_back": 1, "decided_ms": 400.0, "decision": decision, "reason": reason, "words": "", "heard_ms": 900.0,
+        "unheard_ms": 600.0, "still_heard_ms": silent_ms,
+    }  # fmt: skip
+    return Record(SECOND, 2 + n, 1000.0 * n, 0.0, Kind.NOTE, "Interruption", data)
+
+
+def test_interruptions_are_counted_and_measured(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the call: what became of them and why, and percentiles of each step; one has no proof of silence."""
+
+    async def fill() -> None:
+        async with SqliteJournal.open(data / "journal.sqlite3") as journal:
+            for n in range(1, 101):
+                journal.append(certificate(n, 100.0 + n))
+            journal.append(certificate(101, None, "resumed", "noise"))
+
+    trio.run(fill)
+    assert run("show", "last") == 0
+    told = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert told[0] == "interruptions  100 dropped (words 100) · 1 resumed (noise 1)"
+    assert [line.split() for line in told[1:]] == [
+        ["ms", "p50", "p95", "p99"],
+        ["onset", "→", "hold", "71", "116", "120"],
+        ["onset", "→", "clear", "71", "116", "120"],
+        ["onset", "→", "silence", "150", "195", "199"],
+    ]
+
+
 @pytest.mark.usefixtures("data")
 def test_the_last_call_may_still_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "last") == 0

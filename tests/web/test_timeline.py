@@ -31,7 +31,7 @@ CALL: list[tuple[float, Kind, str, dict[str, object]]] = [
     (1300.0, EVENT, "AgentTranscript", {"text": "We have seven, eight", "final": False}),
     (3402.0, EVENT, "CallerVoice", {"onset_at": 17.2}),
     (3402.0, PHASE, "interrupted", {"from": "speaking"}),
-    (3402.1, EFFECT, "Hush", {"utterance": 1}),
+    (3402.1, EFFECT, "Drop", {"reason": "words", "words": "Eight"}),
     (
         3402.3,
         NOTE,
@@ -65,7 +65,7 @@ EXPECTED = """\
     1.300  agent    “We have seven, eight” …
     3.402  caller   voice begins
     3.402           speaking → interrupted
-    3.402  engine   → hush utterance 1
+    3.402  engine   → drop what was not heard: words
     3.402  engine   BARGE-IN: clear sent 43 ms after the caller's first voice · 2192 ms heard · 1800 ms dropped
     3.900  caller   “Eight works.”
     4.000  tool     check(party=2, at=“8 pm”) asked for
@@ -98,6 +98,39 @@ def one(name: str, data: dict[str, Any], kind: Kind = EVENT) -> str:
 
 def test_a_call_reads_as_a_story() -> None:
     assert "\n".join(render(journal(), color=False)) + "\n" == EXPECTED
+
+
+CERTIFICATE: dict[str, object] = {
+    "n": 1, "utterance": 1, "onset_at": 17.2, "hold_ms": 40.0, "clear_ms": 40.0, "silent_ms": 43.4, "marks_back": 2,
+    "decided_ms": 350.0, "decision": "dropped", "reason": "words", "words": "eight works", "heard_ms": 2000.0,
+    "unheard_ms": 2100.0, "still_heard_ms": 43.4,
+}  # fmt: skip
+HEARD: dict[str, object] = {
+    "utterance": 1, "text": "We have seven, eight", "cut": True, "heard_ms": 2000.0, "of_ms": 4100.0,
+    "policy": "truncate", "generated": "We have seven, eight and nine. Which one?",
+}  # fmt: skip
+
+
+def test_what_the_agent_said_is_what_was_heard() -> None:
+    """The generated words are not told as if they had been heard; those that were not stand behind the cut."""
+    told: list[tuple[Kind, str, dict[str, object]]] = [
+        (EVENT, "AgentTranscript", {"text": "We have seven, eight and", "final": False}),
+        (NOTE, "Interruption", CERTIFICATE),
+        (NOTE, "AgentHeard", HEARD),
+        (EVENT, "AgentTranscript", {"text": "We have seven, eight and nine. Which one?", "final": True}),
+        (NOTE, "Line", {"kind": "filler", "text": "Okay.", "how": "clip"}),
+        (NOTE, "AgentHeard", {**HEARD, "text": "Eight it is.", "cut": False, "generated": "Eight it is."}),
+    ]
+    records = [Record(CALL_ID, seq, 1000.0 * seq, 0.0, *one) for seq, one in enumerate(told)]
+    assert list(render(records, color=False)) == [
+        "    1.000  engine   caller cut in: silent after 43 ms, dropped 2.1 s unheard (words: “eight works”)",
+        "    2.000  agent    “We have seven, eight” ✂ and nine. Which one?",
+        "    4.000  engine   we say “Okay.” (filler, clip)",
+        "    5.000  agent    “Eight it is.”",
+    ]
+    coloured = list(render(records, color=True))[1]
+    assert "\x1b[32m  “We have seven, eight” ✂" in coloured and "\x1b[2m and nine. Which one?" in coloured
+    assert len(list(render(records[:2], color=False))) == 2, "as long as nobody says what was heard, what was generated"
 
 
 def test_colours_change_nothing_but_colours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +180,35 @@ def test_phases_are_followed_without_being_told() -> None:
         ("PlaybackDone", {"heard": 2}, "engine   PlaybackDone heard=2"),
         ("ToolAnswered", {"tool_call_id": "?", "ok": False, "took_ms": 9}, "tool     failed after 9 ms"),
         ("MarkReturned", {"name": "u-1.2"}, "twilio   mark u-1.2 back"),
+        (
+            "Interruption",
+            {**CERTIFICATE, "decision": "resumed", "reason": "noise", "words": ""},
+            "engine   held 310 ms for a noise, went on",
+        ),
+        (
+            "Interruption",
+            {**CERTIFICATE, "decision": "resumed", "reason": "backchannel", "words": "uh-huh"},
+            "engine   held 310 ms for a backchannel “uh-huh”, went on",
+        ),
+        (
+            "Interruption",
+            {**CERTIFICATE, "decision": "resumed", "reason": "vapi talks on", "words": "", "hold_ms": None},
+            "engine   held (vapi talks on), went on",
+        ),
+        (
+            "Interruption",
+            {**CERTIFICATE, "reason": "key", "words": "", "silent_ms": None},
+            "engine   caller cut in, dropped 2.1 s unheard (key)",
+        ),
+        ("Interruption", {}, "engine   held (unknown), went on"),
+        ("AgentHeard", {**HEARD, "text": ""}, "agent    nothing was heard ✂ We have seven, eight and nine. Which one?"),
+        ("AgentHeard", {**HEARD, "policy": "again"}, "“We have seven, eight” ✂ (to be said again) and nine."),
+        (
+            "AgentHeard",
+            {**HEARD, "policy": "keep", "text": HEARD["generated"]},
+            "“We have seven, eight and nine. Which one?” ✂ (kept whole in the record)",
+        ),
+        ("AgentHeard", {"text": None, "generated": 5}, "agent    nothing was heard"),
         ("DigitPressed", {"digit": "5"}, "caller   pressed a key"),
         (
             "Dialled",
@@ -174,7 +236,15 @@ def every_kind() -> list[type[msgspec.Struct]]:
 
 @pytest.mark.parametrize("kind", every_kind(), ids=lambda kind: kind.__name__)
 def test_everything_that_the_engine_knows_can_be_shown(kind: type[msgspec.Struct]) -> None:
-    samples = {"str": "text", "float": 1.5, "int": 3, "bool": False, "str | None": None, "dict[str, Any]": {"a": 1}}
+    samples: dict[str, object] = {
+        "str": "text",
+        "float": 1.5,
+        "int": 3,
+        "bool": False,
+        "str | None": None,
+        "dict[str, Any]": {"a": 1},
+    }
+    samples |= {"float | None": None}
     data = {one.name: samples[str(kind.__annotations__.get(one.name, "float"))] for one in msgspec.structs.fields(kind)}
     assert len(one(kind.__name__, data)) > 20
     assert len(one(kind.__name__, {})) > 20, "and without its data"
@@ -194,9 +264,21 @@ def test_every_row_can_be_filled() -> None:
 @pytest.mark.parametrize("color", [True, False])
 def test_nobody_steers_the_terminal(evil: str, color: bool) -> None:
     """What a caller says, a model invents or a tool answers is shown, and never obeyed."""
-    for name in ("CallerTranscript", "ToolRequested", "AgentLost", "Unknown", evil):
+    known = ("CallerTranscript", "ToolRequested", "AgentLost", "Unknown", "AgentHeard", "Interruption", "Line", evil)
+    for name in known:
         for kind in (EVENT, PHASE):
-            data = {"text": evil, "name": evil, "why": evil, evil: evil, "arguments": {evil: evil}, "from": evil}
+            data = {
+                "text": evil,
+                "generated": evil + evil,
+                "words": evil,
+                "reason": evil,
+                "kind": evil,
+                "name": evil,
+                "why": evil,
+                evil: evil,
+                "arguments": {evil: evil},
+                "from": evil,
+            }
             record = Record(CALL_ID, 0, 0, 0, kind, name, data)
             (line,) = render([record], color=color)
             shown = ANSI.sub("", line) if color else line

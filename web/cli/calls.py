@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -17,7 +18,9 @@ from actors.journal_reader import CallRow, NoJournal, UnknownCall, list_calls, r
 from engine.errors import CallscopeError
 from engine.journal import Kind, Record, encode
 from engine.recording import file_name
+from web.percentiles import SHOWN, shown
 from web.timeline import rich_lines
+from web.wording import clean
 
 WIDE_COLUMNS = 110  # below this the list leaves out what is the same in most rows
 PIPE_COLUMNS = 240  # when the output is no terminal nothing is cut or folded
@@ -94,7 +97,39 @@ def show(
         return
     for line in rich_lines(records, relative=not wall):
         console.print(line, soft_wrap=True, highlight=False)
+    interruptions = [record.data for record in records if record.name == "Interruption"]
+    if interruptions:
+        console.print()
+        console.print(_interruptions_line(interruptions), soft_wrap=True, highlight=False)
+        console.print(_interruptions_table(interruptions))
     console.print(_recording_line(records, data), soft_wrap=True, highlight=False)
+
+
+def _interruptions_line(certificates: Sequence[Mapping[str, Any]]) -> str:
+    """How many ended what the agent said, how many did not, and why."""
+    reasons = {decision: Counter[str]() for decision in ("dropped", "resumed")}
+    for one in certificates:
+        reasons["dropped" if one.get("decision") == "dropped" else "resumed"][
+            clean(one.get("reason") or "unknown")
+        ] += 1
+    told = [
+        f"{counts.total()} {decision} ({', '.join(f'{reason} {count}' for reason, count in counts.most_common())})"
+        for decision, counts in reasons.items()
+        if counts
+    ]
+    return f"interruptions  {' · '.join(told)}"
+
+
+def _interruptions_table(certificates: Sequence[Mapping[str, Any]]) -> Table:
+    """From the caller's first voice, in milliseconds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ms", no_wrap=True)
+    for percent in SHOWN:
+        table.add_column(f"p{percent}", justify="right", no_wrap=True)
+    for title, name in (("hold", "hold_ms"), ("clear", "clear_ms"), ("silence", "silent_ms")):
+        values = [float(one[name]) for one in certificates if isinstance(one.get(name), int | float)]
+        table.add_row(f"onset → {title}", *(f"{value:.0f}" for value in shown(values)))
+    return table
 
 
 def _recording_line(records: Sequence[Record], data: Path) -> str:
