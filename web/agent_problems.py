@@ -170,7 +170,9 @@ class _Reader:
 
     def _list(self, node: yaml.Node, wanted: types.VarTupleType | types.ListType, at: str) -> Any:
         if not isinstance(node, yaml.SequenceNode):
-            example = f": write [{node.value}]" if isinstance(node, yaml.ScalarNode) and node.value else ""
+            example = ""
+            if isinstance(node, yaml.ScalarNode) and node.value:
+                example = f': write ["{node.value}"]' if node.tag == _STRING else f": write [{node.value}]"
             self._found.complain(node, at, f"{_last(at)} must be a list, not {_shown(node)}{example}")
             return _NOTHING_GOOD
         if len(node.value) < (wanted.min_length or 0):

@@ -60,7 +60,7 @@ ONE_FAULT = [
     ("turns:\n  confirm_ms: 1600\n", "2:15: `confirm_ms` (1600) must not be longer than `longest_hold_ms` (1500)"),
     ("turns:\n  longest_hold_ms: 100\n", "2:20: `confirm_ms` (700) must not be longer than `longest_hold_ms` (100)"),
     ("turns: {act_on: final}\n", "must be one of finals, partials, not 'final'; did you mean `finals`?"),
-    ("turns: {phrases: {always_interrupt: stop}}\n", "1:37: `always_interrupt` must be a list, not 'stop': write [s"),
+    ("turns: {phrases: {always_interrupt: stop}}\n", "1:37: `always_interrupt` must be a list, not 'stop': write [\""),
     ("turns: {phrases: {never_interrupt: {a: b}}}\n", "`never_interrupt` must be a list, not a mapping"),
     ("turns: {phrases: [stop]}\n", "`phrases` must be a mapping, not a list"),
     ("turns: {phrases: {never_interrupt: [ok, yes]}}\n", "1:41: `never_interrupt[1]` must be a text: YAML reads yes"),
