@@ -22,6 +22,7 @@ HOLD_DUE_MS = 200.0  # after so much of the caller's speech nobody else may be h
 QUIET_MS = 100.0  # nothing heard for so long: the agent has fallen silent
 FINISHED_MS = 200.0  # a speech that had no more than this to go ended by itself
 WORD_HEARD = 0.8  # of its frames must have come
+SETTLED_MS = 700.0  # after the end of what the caller said
 DECIDED_MS = 3000.0  # after so long a noise has been decided about
 CAUSE_MS = 700.0  # what breaks off so long after a sound may have been broken off by it
 CERTIFIED_MS = 500.0  # a certificate's onset and the true one are no further apart
@@ -160,11 +161,15 @@ class _Referee:
     def _what_next(
         self, placed: Placed, speech: Speech, last: Run, silent_ms: float
     ) -> tuple[Fate, float, float | None]:
-        again = next((run for run in self.by_speech[speech.first] if run.at_ms >= last.end_ms), None)
+        again = [run for run in self.by_speech[speech.first] if run.at_ms >= last.end_ms]
         later = [one.onset_ms for one in self.lived.placed if one.onset_ms > placed.onset_ms and one.sound.is_speech]
         overtaken_ms = min(later, default=inf)
-        if again is not None and again.at_ms < overtaken_ms:
-            return Fate.RESUMED, silent_ms, again.number - (last.number + last.ms)
+        if placed.sound.is_speech and again:  # it may go on for a moment, and be silenced by the same words
+            rest = again[-1]
+            if rest.end_ms < placed.end_ms + SETTLED_MS and rest.number + rest.ms < speech.after:
+                again = []
+        if again and again[0].at_ms < overtaken_ms:
+            return Fate.RESUMED, silent_ms, again[0].number - (last.number + last.ms)
         if not placed.sound.is_speech and overtaken_ms < placed.end_ms + DECIDED_MS:
             return Fate.OVERTAKEN, silent_ms, None
         return Fate.ENDED, silent_ms, None
@@ -271,22 +276,40 @@ class _Referee:
         if not before:
             return CertificateCheck(data)
         last = before[-1]
-        silent = still = heard = 0.0
+        silent = still = 0.0
         if data.get("silent_ms") is not None:
             late_ms = onset_ms + data["silent_ms"] - last.end_ms
             slack_ms = line.up_ms + line.down_ms + line.up_jitter_ms + line.down_jitter_ms
             silent = -late_ms if late_ms < 0 else max(0.0, late_ms - slack_ms) if last.end_ms >= cleared_ms else 0.0
         if data.get("still_heard_ms") is not None:
-            since = [min(run.end_ms, last.end_ms) - max(run.at_ms, onset_ms) for run in before]
-            still = abs(data["still_heard_ms"] - sum(max(0.0, ms) for ms in since))
+            still = abs(data["still_heard_ms"] - self._heard_since(onset_ms, last.end_ms))
+        heard = abs(data["heard_ms"] - self._reached_ms(data["utterance"], last))
         speech = self._speech_of(last)
         right = True
         if speech is not None:
-            in_speech = sum(run.ms for run in self.by_speech[speech.first] if run.at_ms < cleared_ms)
-            heard = abs(data["heard_ms"] - in_speech)
             goes_on = any(run.at_ms >= cleared_ms for run in self.by_speech[speech.first])
             right = goes_on == (data["decision"] == "resumed") or not data["unheard_ms"]
         return CertificateCheck(data, silent, still, heard, right)
+
+    def _heard_since(self, since_ms: float, until_ms: float) -> float:
+        """How much was heard between two moments."""
+        return sum(max(0.0, min(run.end_ms, until_ms) - max(run.at_ms, since_ms)) for run in self.runs)
+
+    def _reached_ms(self, utterance: int, last: Run) -> float:
+        """How far into an utterance the caller had heard. A frame that was heard twice is one."""
+        began_ms = self._utterance_began(utterance)
+        first = next((run for run in self.runs if run.end_ms > began_ms), last)
+        if first.is_agent and last.is_agent:
+            return last.number + last.ms - first.number
+        return self._heard_since(began_ms, last.end_ms)
+
+    def _utterance_began(self, utterance: int) -> float:
+        """When the service began to send it."""
+        opened_ms = (self.lived.opened_at - self.lived.began_at) * 1000
+        for record in self.lived.records:
+            if record.name == "UtteranceStarted" and record.data["utterance"] == utterance:
+                return opened_ms + record.at_ms
+        return 0.0
 
     def uncertified(self, rulings: Iterable[Ruling], certificates: Sequence[CertificateCheck]) -> int:
         onsets = [(one.data["onset_at"] - self.lived.began_at) * 1000 for one in certificates]

@@ -142,12 +142,14 @@ CONDITIONS = (
     Condition("first word", 1, sounds=first_word),
     Condition("double", 1, sounds=twice),
     Condition(
-        "late or deaf Vapi", 2,
+        "late Vapi", 1,
         agents=(
             AgentPlan(hearing=HearingPlan(first_partial_ms=500, late_ms=300)),
-            AgentPlan(hearing=HearingPlan(num_words=3)),
-            AgentPlan(hearing=HearingPlan(deaf=True)),
+            AgentPlan(hearing=HearingPlan(first_partial_ms=600, partial_every_ms=600)),
         ),
+    ),
+    Condition(
+        "deaf Vapi", 1, agents=(AgentPlan(hearing=HearingPlan(num_words=3)), AgentPlan(hearing=HearingPlan(deaf=True)))
     ),
     Condition(
         "clumsy Vapi", 2,
