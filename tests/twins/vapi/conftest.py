@@ -63,6 +63,7 @@ def dials() -> Dials:
         model_latency_ms=20,
         voice_latency_ms=10,
         endpoint_ms=200,
+        first_partial_ms=200,
         partial_every_ms=200,
         webhook_delay_ms=0,
         report_delay_ms=50,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from engine.audio import SILENCE_FRAME
 from tests.twins.vapi.conftest import NO_TLS, PLAN
 from tests.twins.vapi.fakes import Codes, fake_speech
 from tests.twins.vapi.helpers import until
 from web.twins.vapi.creation import make_call
-from web.twins.vapi.dials import Dials
+from web.twins.vapi.dials import Dials, Faults
 from web.twins.vapi.live import Kit, LiveCall
+from web.twins.vapi.mouth import tick_s
 from web.twins.vapi.shelves import CredentialShelf, Shelf
 from web.twins.vapi.webhooks import Webhooks
 
@@ -78,17 +81,20 @@ class Talk:
         await until(lambda: len(self.wire.of("speech-update", role="assistant", status="started")) >= count)
 
 
-async def beating(call: LiveCall) -> None:
+async def beating(call: LiveCall, dials: Dials) -> None:
     while True:
-        await trio.sleep(0.05)
+        await trio.sleep(tick_s(dials))
         call.pump(trio.current_time())
 
 
-async def live(nursery: trio.Nursery, codes: Codes, dials: Dials, **assistant: Any) -> Talk:
+async def live(
+    nursery: trio.Nursery, codes: Codes, dials: Dials, *, fault: Faults | None = None, **assistant: Any
+) -> Talk:
     body = {"assistant": {**FIRST, **assistant}, "transport": {"provider": "vapi.websocket", "audioFormat": {
         "format": "mulaw", "sampleRate": 8000, "container": "raw"}}}  # fmt: skip
     credentials = CredentialShelf("c", "o")
     record = make_call(body, assistants=Shelf("a", "o"), numbers=Shelf("n", "o"), org_id="o", base_url="http://x")
+    record.fault = fault
     speech = fake_speech(codes)
 
     async def voice(words: str) -> bytes:
@@ -96,21 +102,24 @@ async def live(nursery: trio.Nursery, codes: Codes, dials: Dials, **assistant: A
 
     client = httpx.AsyncClient(verify=NO_TLS)
     webhooks = Webhooks(client, dials, credentials, nursery, 1)
-    call = LiveCall(record, Kit(dials, speech, PLAN, ("grammar",), voice, webhooks, trio.CapacityLimiter(1)))
+    kit = Kit(dials, speech, PLAN, ("grammar",), voice, webhooks, trio.CapacityLimiter(1))
+    call = LiveCall(record, kit, Random(1))
     wire = NotingWire()
     nursery.start_soon(call.run)
-    nursery.start_soon(beating, call)
+    nursery.start_soon(beating, call, dials)
     call.line.on_open(wire)
     return Talk(call, wire, codes)
 
 
 @pytest.fixture
 async def quick(dials: Dials) -> AsyncIterator[Dials]:
-    dials.partial_every_ms = 100
+    dials.first_partial_ms = dials.partial_every_ms = 100
     yield dials
 
 
-async def test_200_ms_of_voice_interrupt(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_200_ms_of_voice_interrupt(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     talk = await live(nursery, codes, quick)
     await talk.speaking()
     await talk.hear(SILENCE_FRAME * 10)
@@ -136,7 +145,7 @@ async def test_200_ms_of_voice_interrupt(nursery: trio.Nursery, codes: Codes, qu
     assert talk.call.state.history.transcript.startswith("AI: A greeting")
 
 
-async def test_a_cough_does_not(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_a_cough_does_not(nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock) -> None:
     talk = await live(nursery, codes, quick)
     await talk.speaking()
     await talk.hear(codes.audio("cough", 160) + SILENCE_FRAME * 20)
@@ -145,7 +154,9 @@ async def test_a_cough_does_not(nursery: trio.Nursery, codes: Codes, quick: Dial
     assert talk.call.speaker.is_speaking
 
 
-async def test_the_plan_sets_how_much_voice(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_the_plan_sets_how_much_voice(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     talk = await live(nursery, codes, quick, stopSpeakingPlan={"voiceSeconds": 0.4})
     await talk.speaking()
     began = await talk.hear(codes.audio("goodbye", 600))
@@ -153,7 +164,9 @@ async def test_the_plan_sets_how_much_voice(nursery: trio.Nursery, codes: Codes,
     assert 0.37 < at - began < 0.45
 
 
-async def test_the_first_message_is_spoken_whole_by_default(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_the_first_message_is_spoken_whole_by_default(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     talk = await live(nursery, codes, quick, firstMessageInterruptionsEnabled=False)
     await talk.speaking()
     await talk.hear(codes.audio("goodbye", 600) + SILENCE_FRAME * 20)
@@ -164,7 +177,9 @@ async def test_the_first_message_is_spoken_whole_by_default(nursery: trio.Nurser
     assert finals == [LONG, "Goodbye."], "and what was said meanwhile is answered after it"
 
 
-async def test_words_decide_when_the_plan_wants_words(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_words_decide_when_the_plan_wants_words(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     plan = {"numWords": 2, "acknowledgementPhrases": ["yeah sure"]}
     talk = await live(nursery, codes, quick, stopSpeakingPlan=plan, firstMessage=LONG * 2)
     await talk.speaking()
@@ -175,7 +190,9 @@ async def test_words_decide_when_the_plan_wants_words(nursery: trio.Nursery, cod
     assert len(talk.wire.of("user-interrupted")) == 1
 
 
-async def test_a_word_of_consent_is_not_answered(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_a_word_of_consent_is_not_answered(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     talk = await live(nursery, codes, quick)
     await talk.speaking()
     await talk.hear(codes.audio("okay", 160) + SILENCE_FRAME * 20)
@@ -184,7 +201,9 @@ async def test_a_word_of_consent_is_not_answered(nursery: trio.Nursery, codes: C
     assert len(talk.wire.of("speech-update", role="assistant", status="started")) == 1
 
 
-async def test_a_reply_waits_while_the_caller_goes_on(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_a_reply_waits_while_the_caller_goes_on(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     """Two turns before the answer to the first: the second is the one that is answered."""
     quick.model_latency_ms = 250
     talk = await live(nursery, codes, quick, firstMessageMode="assistant-waits-for-user")
@@ -196,7 +215,9 @@ async def test_a_reply_waits_while_the_caller_goes_on(nursery: trio.Nursery, cod
     assert said == ["Goodbye."]
 
 
-async def test_who_stops_sending_never_ends_a_turn(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_who_stops_sending_never_ends_a_turn(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     """Silence has to be sent (vapi.md §4.3)."""
     talk = await live(nursery, codes, quick, firstMessageMode="assistant-waits-for-user")
     await until(lambda: talk.wire.texts)
@@ -206,7 +227,9 @@ async def test_who_stops_sending_never_ends_a_turn(nursery: trio.Nursery, codes:
     assert talk.wire.of("transcript", transcriptType="final") == []
 
 
-async def test_a_failing_part_ends_its_call_only(nursery: trio.Nursery, codes: Codes, quick: Dials) -> None:
+async def test_a_failing_part_ends_its_call_only(
+    nursery: trio.Nursery, codes: Codes, quick: Dials, autojump_clock: MockClock
+) -> None:
     good = await live(nursery, codes, quick)
     bad = await live(nursery, codes, quick)
 

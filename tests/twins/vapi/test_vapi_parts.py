@@ -13,7 +13,7 @@ from engine.audio import SILENCE_FRAME, mulaw_to_pcm16
 from tests.twins.vapi.fakes import FakeActivity
 from web.twins.vapi.brain import Brain, sentences
 from web.twins.vapi.clock import iso, new_call_id
-from web.twins.vapi.dials import Faults
+from web.twins.vapi.dials import Dials, Faults
 from web.twins.vapi.formats import AudioFormat, Inlet
 from web.twins.vapi.history import History
 from web.twins.vapi.line import control_of
@@ -60,7 +60,7 @@ def test_sentences_are_cut_where_they_end() -> None:
 
 async def test_the_mouth_is_never_late_and_never_far_ahead(mock_clock: MockClock) -> None:
     sent: list[tuple[float, bytes]] = []
-    mouth = Mouth(lambda frame: sent.append((trio.current_time(), frame)))
+    mouth = Mouth(lambda frame: sent.append((trio.current_time(), frame)), Dials(), random.Random(1))
     utterance = mouth.begin(LOUD * 50)
     began = trio.current_time()
     late = random.Random(5)
@@ -83,7 +83,7 @@ async def test_the_mouth_is_never_late_and_never_far_ahead(mock_clock: MockClock
 
 async def test_after_a_stall_not_everything_comes_at_once(mock_clock: MockClock) -> None:
     sent: list[bytes] = []
-    mouth = Mouth(sent.append)
+    mouth = Mouth(sent.append, Dials(), random.Random(1))
     mouth.begin(LOUD * 500)
     mock_clock.jump(5.0)
     mouth.pump(trio.current_time())

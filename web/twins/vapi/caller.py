@@ -16,6 +16,7 @@ from web.twins.vapi.listening import Listening, TurnOver, VoiceStarted
 from web.twins.vapi.settings import Speech
 from web.twins.vapi.speaker import Speaker, tell_conversation
 from web.twins.vapi.state import CallState
+from web.twins.vapi.transcripts import Transcripts
 
 __all__ = ["Caller", "Said"]
 
@@ -68,6 +69,7 @@ class Caller:
         speech: Speech,
         grammar: Any,
         speaker: Callable[[], Speaker],
+        transcripts: Transcripts,
         *,
         partials: trio.CapacityLimiter,
         on_said: Callable[[Said], None],
@@ -75,6 +77,7 @@ class Caller:
         dials = state.dials
         self._state, self._speech, self._grammar = state, speech, grammar
         self._speaker, self._partials, self._on_said = speaker, partials, on_said
+        self._transcripts = transcripts
         silence_ms = max(FRAME_MS, dials.endpoint_ms - speech.hangover_ms)
         self._listening = Listening(speech.activity(), start_ms=dials.speech_start_ms, endpoint_ms=silence_ms)
         self._send, self._receive = trio.open_memory_channel[_Turn](MOST_TURNS_WAITING)
@@ -84,6 +87,7 @@ class Caller:
         self._acknowledgements = _plain(plan.get("acknowledgementPhrases") or ACKNOWLEDGEMENTS.split("|"))
         self._interruptions = _plain(plan.get("interruptionPhrases") or INTERRUPTIONS.split("|"))
         self._began_ms, self._number, self._overlap_ms = 0, 0, 0
+        self._began_s = 0.0
         self._over_assistant = False
         self._in_turn, self._free = trio.Event(), trio.Event()
         self._free.set()
@@ -118,6 +122,7 @@ class Caller:
 
     def _starts(self, fact: VoiceStarted) -> None:
         self._began_ms = epoch_ms() - fact.voiced_ms
+        self._began_s = trio.current_time() - fact.voiced_ms / 1000
         self._number = self._state.new_turn()
         self._over_assistant = self._speaker().is_speaking
         self._in_turn.set()
@@ -130,13 +135,15 @@ class Caller:
         if not self._speaker().is_speaking:
             return
         self._overlap_ms += ms
-        if self._num_words == 0 and self._overlap_ms >= self._voice_ms:
+        dials = self._state.dials
+        enough_ms = dials.speech_start_ms if dials.interrupts_on_noise else self._voice_ms
+        if (self._num_words == 0 or dials.interrupts_on_noise) and self._overlap_ms >= enough_ms:
             self._interrupt(voiced_ms=self._overlap_ms)
 
     def _interrupt(self, **why: Any) -> None:
         speaker = self._speaker()
         self._overlap_ms = 0
-        if speaker.is_speaking and speaker.is_interruptible:
+        if speaker.is_speaking and speaker.is_interruptible and not self._state.dials.deaf:
             self._state.timeline.note("interrupted", **why)
             speaker.interrupt()
 
@@ -173,12 +180,11 @@ class Caller:
         if text:
             state.history.user(text, turn.began_ms, turn.ended_ms)
             tell_conversation(state)
-            slim = {"role": "user", "transcriptType": "final", "transcript": text}
-            sure = {"confidence": confidence, "confidenceSource": "provider"}
-            state.tell("transcript", slim, server=slim | sure)
+            self._transcripts.tell("user", "final", text, confidence=confidence, confidenceSource="provider")
+            self._words_interrupt(text)
         if text and turn.over_assistant and _words(text) in self._acknowledgements:
             return
-        if text or turn.voiced_ms >= WORTH_ASKING_MS:
+        if text or turn.voiced_ms >= WORTH_ASKING_MS or state.dials.mute_after_noise:
             self._on_said(Said(text, turn.last_voice_s * 1000, took_ms))
 
     async def _hear(self, mulaw: bytes) -> tuple[str, float]:
@@ -200,9 +206,14 @@ class Caller:
     async def _tell_partials(self) -> None:
         while True:
             await self._in_turn.wait()
-            await trio.sleep(self._state.dials.partial_every_ms / 1000)
-            if self._in_turn.is_set():
+            turn, dials = self._in_turn, self._state.dials
+            due = self._began_s + dials.first_partial_ms / 1000
+            while True:
+                await trio.sleep_until(due)
+                if self._in_turn is not turn:
+                    break
                 await self._partial()
+                due = max(due, trio.current_time()) + max(FRAME_MS, dials.partial_every_ms) / 1000
 
     async def _partial(self) -> None:
         """The text so far. Only when no other call is at it: finals come first."""
@@ -218,7 +229,11 @@ class Caller:
         if not text or number != self._number or not self._in_turn.is_set():
             return
         self._state.timeline.note("heard_partial", text=text)
-        self._state.tell("transcript", {"role": "user", "transcriptType": "partial", "transcript": text})
+        self._transcripts.tell("user", "partial", text)
+        self._words_interrupt(text)
+
+    def _words_interrupt(self, text: str) -> None:
+        """Partials and finals alike, when the plan wants words."""
         if self._num_words and self._is_interruption(text):
             self._interrupt(words=len(text.split()))
 

@@ -29,6 +29,7 @@ class Conversation:
         self._brain = Brain(plan)
         self._send, self._receive = trio.open_memory_channel[Said](MOST_WAITING)
         self._words_waiting = 0
+        self._noise_s = 0.0
         self._wait_s = float((state.record.assistant.get("startSpeakingPlan") or {}).get("waitSeconds", 0.4))
 
     def said(self, said: Said) -> None:
@@ -37,6 +38,10 @@ class Conversation:
             self._words_waiting += bool(said.text)
         except trio.WouldBlock:
             self._state.timeline.complain("the caller says more than the model can answer")
+
+    def noise(self) -> None:
+        """The caller made a noise, and what was about to be said before it is forgotten (dial `mute_after_noise`)."""
+        self._noise_s = trio.current_time()
 
     def told(self, message: Mapping[str, Any], *, respond: bool) -> None:
         """An `add-message`."""
@@ -70,7 +75,7 @@ class Conversation:
         if thought.reply is not None and thought.reply.end and not failed:
             words.ends_call = "assistant-ended-call"
         if may_be_overtaken:
-            words.still_wanted = lambda: not self._words_waiting
+            words.still_wanted = lambda: not self._words_waiting and self._noise_s <= said.over_ms / 1000
         self._speaker.say(words)
         await words.done.wait()
         if words.outcome == DROPPED:

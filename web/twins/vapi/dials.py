@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from web.twins.vapi.problems import Problem
 
 __all__ = ["SOCKET_FAULTS", "Dials", "Faults"]
 
-SOCKET_FAULTS = ("never_opens", "refuse", "drop_after_ms", "stall")
+SOCKET_FAULTS = ("never_opens", "refuse", "drop_after_ms", "stall", "black_hole_after_ms", "mute_after_ms")
+"""`stall`: opens, and then nothing, ever. `black_hole_after_ms`: the same from so long after the opening. Both keep the
+socket open and take what comes. `mute_after_ms`: from then on no audio, while the texts go on and the assistant takes
+itself to be heard. Webhooks and live control go on in all three."""
 
 
 @dataclass(slots=True)
@@ -36,8 +39,30 @@ class Dials:
     """Silence that ends a turn."""
     speech_start_ms: int = 40
     """Voice that makes a user `speech-update started`."""
+    first_partial_ms: int = 280
+    """From the caller's first voice to the first user partial: 250 to 300 with usual transcribers."""
     partial_every_ms: int = 500
     """Between user partials; 0: none."""
+    no_transcripts: bool = False
+    """Nobody is told what was said, by either side; the assistant hears, answers and is interrupted all the same."""
+    late_transcripts_ms: int = 0
+    """What the caller said is told so much later than it was known; all other events come in time."""
+    timestamps: bool = False
+    """Transcripts on the socket have a `timestamp`: when they were known (§4.4: usually there is none)."""
+
+    deaf: bool = False
+    """Never interrupts itself, whatever the caller says."""
+    interrupts_on_noise: bool = False
+    """Any voice of `speech_start_ms` interrupts, whatever `stopSpeakingPlan` wants: a cough, a door, an echo."""
+    mute_after_noise: bool = False
+    """A noise without words is never answered, and what was about to be said before it is not said any more."""
+
+    clump_ms: int = 50
+    """Audio comes in clumps of so much, as often (vapi.md §4.3)."""
+    output_jitter_ms: int = 0
+    """Each clump is late by up to so much, by chance of the seed; in order. What waits when a speech is cut is gone."""
+    ahead_ms: int = 0
+    """Audio runs ahead of real time by so much."""
     send_silence: bool = False
     """Whether silence frames fill the time between speeches; nobody knows (vapi.md §4.3)."""
     unconnected_s: float = 20.0
@@ -74,6 +99,7 @@ class Dials:
         setattr(self, name, setting)
 
 
+AFTER = ("drop_after_ms", "black_hole_after_ms", "mute_after_ms")
 DIAL_NAMES = {one.name for one in fields(Dials)}
 
 
@@ -85,6 +111,8 @@ class Faults:
     create_body: Any = None
     socket: str | None = None
     drop_after_ms: int = 500
+    black_hole_after_ms: int = 500
+    mute_after_ms: int = 0
     times: int = 0
 
     @classmethod
@@ -103,9 +131,9 @@ class Faults:
             raise Problem(400, ["create_status must be a status from 400 to 599, or hang"])
         if faults.socket not in (None, *SOCKET_FAULTS):
             raise Problem(400, [f"socket must be one of the following values: {', '.join(SOCKET_FAULTS)}"])
-        for number in (faults.times, faults.drop_after_ms):
-            if not isinstance(number, int) or number < 0:
-                raise Problem(400, ["times and drop_after_ms must be whole numbers"])
+        for name in ("times", *AFTER):
+            if not isinstance(getattr(faults, name), int) or getattr(faults, name) < 0:
+                raise Problem(400, [f"{name} must be a whole number"])
         return faults
 
     def take(self) -> Faults | None:
@@ -113,4 +141,4 @@ class Faults:
         if self.times <= 0:
             return None
         self.times -= 1
-        return Faults(self.create_status, self.create_body, self.socket, self.drop_after_ms, 1)
+        return replace(self, times=1)

@@ -16,6 +16,7 @@ class History:
         self.messages: list[dict[str, Any]] = []
         self.openai: list[dict[str, Any]] = []
         self._lines: list[str] = []
+        self._saying: dict[str, Any] = {}
         for one in prompt:
             self.added(one, start_ms)
 
@@ -44,11 +45,16 @@ class History:
 
     def bot_begins(self, text: str, now_ms: int) -> dict[str, Any]:
         """The assistant starts saying this; give the entry to `bot_ends`."""
-        self.openai.append({"role": "assistant", "content": text})
+        self._saying = {"role": "assistant", "content": text}
+        self.openai.append(self._saying)
         return self._keep({"role": "bot", "message": text}, now_ms)
 
     def bot_ends(self, entry: dict[str, Any], spoken: str, now_ms: int) -> None:
-        """`spoken`: as far as it came. The messages keep the whole text all the same, as captured ones do."""
+        """`spoken`: as far as it came. `messages` keep the whole text all the same, as captured ones do; what the model
+        is told (`openai`) does not."""
+        self._saying["content"] = spoken
+        if not spoken:
+            self.openai = [one for one in self.openai if one is not self._saying]
         entry |= {"endTime": now_ms, "duration": now_ms - entry["time"], "source": ""}
         if spoken:
             self._lines.append(f"AI: {spoken}")

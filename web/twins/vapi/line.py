@@ -31,12 +31,13 @@ class LineOwner(Protocol):
 
 
 class Line:
-    """A `WireListener`. With `is_stalled` it takes everything and does nothing with it."""
+    """A `WireListener`. While `is_stalled` it takes everything, does nothing with it and sends nothing; `is_mute`: no
+    audio goes out."""
 
     def __init__(self, owner: LineOwner, audio: AudioFormat, timeline: Timeline, *, is_stalled: bool = False) -> None:
         self._owner, self._audio, self._timeline = owner, audio, timeline
         self._inlet = Inlet(audio)
-        self._is_stalled = is_stalled
+        self.is_stalled, self.is_mute = is_stalled, False
         self._wire: Wire | None = None
         self.last_audio_s = trio.current_time()
 
@@ -48,13 +49,13 @@ class Line:
     def on_binary(self, payload: bytes) -> None:
         self.last_audio_s = trio.current_time()
         self._timeline.audio_in(payload)
-        if not self._is_stalled:
+        if not self.is_stalled:
             for frame in self._inlet.feed(payload):
                 self._owner.heard_frame(frame)
 
     def on_text(self, payload: bytes) -> None:
         self._timeline.texts_in += 1
-        if self._is_stalled:
+        if self.is_stalled:
             return
         try:
             message = control_of(payload)
@@ -69,13 +70,13 @@ class Line:
         self._owner.closed(code)
 
     def send_frame(self, mulaw: bytes) -> None:
-        if self._wire is not None and not self._is_stalled:
+        if self._wire is not None and not self.is_stalled and not self.is_mute:
             frame = self._audio.frame(mulaw)
             self._timeline.audio_out(frame)
             self._wire.send_binary(frame, audio_ms=20)
 
     def send_text(self, payload: bytes) -> None:
-        if self._wire is not None and not self._is_stalled:
+        if self._wire is not None and not self.is_stalled:
             self._wire.send_text(payload)
 
     def close(self, code: int) -> None:

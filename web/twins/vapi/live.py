@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from engine.audio import SILENCE_FRAME
 from web.twins.vapi.caller import Caller, Said
 from web.twins.vapi.clock import epoch_ms, iso
 from web.twins.vapi.conversation import Conversation
-from web.twins.vapi.dials import Dials
+from web.twins.vapi.dials import AFTER, Dials
 from web.twins.vapi.line import PHONE_ONLY, Line
 from web.twins.vapi.mouth import Mouth
 from web.twins.vapi.report import final_facts, report_fields
@@ -26,6 +27,7 @@ from web.twins.vapi.settings import Speech
 from web.twins.vapi.speaker import Speaker, Words
 from web.twins.vapi.state import CallRecord, CallState
 from web.twins.vapi.texts import filled
+from web.twins.vapi.transcripts import Transcripts
 from web.twins.vapi.webhooks import Webhooks
 
 __all__ = ["Kit", "LiveCall"]
@@ -55,21 +57,22 @@ class Kit:
 class LiveCall:
     """Fulfils `LineOwner`. `line` is what the plane gets."""
 
-    def __init__(self, record: CallRecord, kit: Kit) -> None:
+    def __init__(self, record: CallRecord, kit: Kit, chance: Random) -> None:
         assert record.audio is not None
         self.record, self._dials, self._kit = record, kit.dials, kit
         self.state = state = CallState(record, kit.dials, kit.webhooks)
         fault = record.fault.socket if record.fault else None
         self.line = Line(self, record.audio, record.timeline, is_stalled=fault == "stall")
         state.send_text = self.line.send_text
-        self._mouth = Mouth(self.line.send_frame)
-        self._mouth.fills_silence = kit.dials.send_silence
+        self._mouth = Mouth(self.line.send_frame, kit.dials, chance)
+        self._transcripts = transcripts = Transcripts(state)
         self._caller = Caller(
-            state, kit.speech, kit.grammar, lambda: self.speaker, partials=kit.partials, on_said=self._said
+            state, kit.speech, kit.grammar, lambda: self.speaker, transcripts, partials=kit.partials, on_said=self._said
         )
         self.speaker = Speaker(
             state,
             self._mouth,
+            transcripts,
             kit.voice,
             wait_until_free=self._caller.wait_until_free,
             end_call=self.end,
@@ -175,11 +178,12 @@ class LiveCall:
             return
         opened = trio.current_time()
         async with trio.open_nursery() as nursery:
-            if fault is not None and fault.socket == "drop_after_ms":
-                nursery.start_soon(self._drop, fault.drop_after_ms)
+            if fault is not None and fault.socket in AFTER:
+                nursery.start_soon(self._break, fault.socket, getattr(fault, fault.socket))
             await trio.sleep_until(opened + self._dials.connect_ms / 1000)
             self._starts()
             nursery.start_soon(self._caller.run)
+            nursery.start_soon(self._transcripts.run)
             nursery.start_soon(self.speaker.run)
             nursery.start_soon(self._conversation.run)
             await trio.sleep_until(opened + self._dials.first_message_ms / 1000)
@@ -204,10 +208,16 @@ class LiveCall:
         may_interrupt = bool(assistant.get("firstMessageInterruptionsEnabled", False))
         self.speaker.say(Words(text, from_model=False, is_announced=False, can_be_interrupted=may_interrupt))
 
-    async def _drop(self, after_ms: int) -> None:
+    async def _break(self, how: str, after_ms: int) -> None:
         await trio.sleep(after_ms / 1000)
-        self.record.timeline.note("fault", socket="dropped")
-        self.line.cut()
+        self.record.timeline.note("fault", socket=how.removesuffix("_after_ms"))
+        match how:
+            case "drop_after_ms":
+                self.line.cut()
+            case "black_hole_after_ms":
+                self.line.is_stalled = True
+            case "mute_after_ms":
+                self.line.is_mute = True
 
     async def _watch(self) -> None:
         """All deadlines of a call (§10)."""
@@ -233,7 +243,10 @@ class LiveCall:
     # ---- what is said
 
     def _said(self, said: Said) -> None:
-        self._conversation.said(said)
+        if not said.text and self._dials.mute_after_noise:
+            self._conversation.noise()
+        else:
+            self._conversation.said(said)
 
     def _say(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("content", message.get("message")))

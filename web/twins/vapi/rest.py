@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -152,7 +153,14 @@ def _add_own(app: QuartTrio, twin: VapiTwin) -> None:
     async def timeline(call_id: str) -> Response:
         record = twin.record(call_id)
         head = {"id": record.id, "status": record.status, "endedReason": record.body.get("endedReason")}
-        return _json(head | record.timeline.as_json())
+        messages = record.history.openai if record.history is not None else []
+        return _json(head | {"history": messages} | record.timeline.as_json())
+
+    @app.get("/twin/calls/<call_id>/generated")
+    async def generated(call_id: str) -> Response:
+        """All that the assistant's voice made, heard or not: for who compares it with what was heard."""
+        made = twin.record(call_id).generated
+        return _json([{"words": words, "mulaw": b64encode(mulaw).decode()} for words, mulaw in made])
 
     @app.post("/twin/ring")
     async def ring_now() -> Response:

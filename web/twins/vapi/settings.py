@@ -30,7 +30,7 @@ class TwinSettings:
     """A directory that gets one JSON file for each ended call: the call and its timeline."""
     dials: Dials = field(default_factory=Dials)
     seed: int = 1
-    """For the webhooks' order when `shuffle_ms` is set."""
+    """For the webhooks' order when `shuffle_ms` is set, and for how late audio is with `output_jitter_ms`."""
 
 
 class Hearing(Protocol):

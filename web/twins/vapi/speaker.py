@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from web.twins.vapi.brain import sentences
 from web.twins.vapi.clock import epoch_ms, new_id
 from web.twins.vapi.mouth import Mouth, Utterance
 from web.twins.vapi.state import CallState
+from web.twins.vapi.texts import segments_of
+from web.twins.vapi.transcripts import Transcripts
 
 __all__ = ["Speaker", "Words"]
 
@@ -49,13 +52,14 @@ class Speaker:
         self,
         state: CallState,
         mouth: Mouth,
+        transcripts: Transcripts,
         voice: Callable[[str], Awaitable[bytes]],
         *,
         wait_until_free: Callable[[], Awaitable[None]],
         end_call: Callable[[str], None],
         say_began: Callable[[], None],
     ) -> None:
-        self._state, self._mouth, self._voice = state, mouth, voice
+        self._state, self._mouth, self._transcripts, self._voice = state, mouth, transcripts, voice
         self._wait_until_free, self._end_call, self._say_began = wait_until_free, end_call, say_began
         self._send, self._receive = trio.open_memory_channel[Words](MOST_WAITING)
         self._waiting: list[Words] = []
@@ -152,16 +156,26 @@ class Speaker:
         turn = state.new_turn()
         entry = state.history.bot_begins(words.text, epoch_ms())
         utterance = self._mouth.begin(mulaw)
+        state.record.generated.append((words.text, utterance.mulaw))
         self._now = (words, utterance, turn, entry)
         self.last_began = utterance.began
         self._say_began()
         state.timeline.note("says", words=words.text, length_ms=round(utterance.length_s * 1000))
         state.tell("speech-update", {"status": "started", "role": "assistant", "turn": turn})
+        segments = deque(segments_of(words.text, utterance.length_s * 1000))
+        source = "model" if words.from_model else "force-say"
+        partial_due = utterance.began + PARTIAL_S
         while not utterance.over.is_set():
-            with trio.move_on_after(PARTIAL_S):
+            while segments and utterance.began + segments[0][0] / 1000 <= trio.current_time():
+                fields = {"text": words.text, "turn": turn, "source": source, "timing": segments.popleft()[1]}
+                state.tell("assistant.speechStarted", fields)
+            segment_due = utterance.began + segments[0][0] / 1000 if segments else partial_due
+            with trio.move_on_at(min(partial_due, segment_due)):
                 await utterance.over.wait()
                 break
-            self._tell_transcript("partial", _part(words.text, utterance.part_spoken(trio.current_time())))
+            if trio.current_time() >= partial_due:
+                partial_due += PARTIAL_S
+                self._tell_transcript("partial", _part(words.text, utterance.part_spoken(trio.current_time())))
         if not utterance.was_cut:
             words.outcome = SPOKEN
             self._ended()
@@ -190,8 +204,7 @@ class Speaker:
 
     def _tell_transcript(self, kind: str, text: str) -> None:
         if text:
-            fields = {"role": "assistant", "transcriptType": kind, "transcript": text, **self._names}
-            self._state.tell("transcript", fields)
+            self._transcripts.tell("assistant", kind, text, **self._names)
 
 
 def tell_conversation(state: CallState) -> None:

@@ -34,6 +34,10 @@ class CallRecord:
     monitor: dict[str, Any] | None = None
     fault: Faults | None = None
     timeline: Timeline = field(default_factory=Timeline)
+    history: History | None = None
+    """What the model is told, once the call lives."""
+    generated: list[tuple[str, bytes]] = field(default_factory=list)
+    """Each speech that was begun: its words, and all of its audio as µ-law in whole frames."""
 
     @property
     def id(self) -> str:
@@ -74,7 +78,7 @@ class CallState:
         self.send_text: Callable[[bytes], None] = lambda _: None
         """The wire, while there is one."""
         prompt = (record.assistant.get("model") or {}).get("messages") or []
-        self.history = History(prompt, epoch_ms())
+        self.history = record.history = History(prompt, epoch_ms())
         self.interruptions = 0
         self.latencies: list[dict[str, int]] = []
         self._client = tuple(record.assistant.get("clientMessages") or CLIENT_DEFAULT)

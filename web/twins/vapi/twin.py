@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from web.twins.vapi.creation import make_call
 from web.twins.vapi.dials import Dials, Faults
 from web.twins.vapi.line import PHONE_ONLY, control_of
 from web.twins.vapi.live import Kit, LiveCall
-from web.twins.vapi.mouth import TICK_S
+from web.twins.vapi.mouth import tick_s
 from web.twins.vapi.phone import ring_unanswered
 from web.twins.vapi.problems import INVALID_KEY, NO_AUTHORIZATION, Problem
 from web.twins.vapi.settings import TwinSettings
@@ -28,6 +30,7 @@ __all__ = ["VapiTwin"]
 log = structlog.get_logger(__name__)
 
 MOST_CALLS_KEPT = 2000
+MOST_CALLS_WITH_SOUND = 200
 HANG_AT_MOST_S = 60.0
 _TRANSPORT = re.compile(r"/([0-9a-f-]{36})/transport(?:\?.*)?")
 
@@ -44,6 +47,8 @@ class VapiTwin:
         self.credentials = CredentialShelf("Credential", settings.org_id)
         self.records: dict[str, CallRecord] = {}
         self.live: dict[str, LiveCall] = {}
+        self._with_sound: deque[CallRecord] = deque()
+        self._made = 0
         self.stopping = trio.Event()
         self._kit: Kit | None = None
         self._nursery: trio.Nursery | None = None
@@ -110,7 +115,12 @@ class VapiTwin:
         self._keep(record)
         assert self._nursery is not None
         if record.is_websocket:
-            call = self.live[record.id] = LiveCall(record, self.kit)
+            self._made += 1
+            chance = Random(f"{self.settings.seed}/{self._made}")  # noqa: S311 — how late audio is; no secret
+            call = self.live[record.id] = LiveCall(record, self.kit, chance)
+            self._with_sound.append(record)
+            if len(self._with_sound) > MOST_CALLS_WITH_SOUND:
+                self._with_sound.popleft().generated.clear()
             self._nursery.start_soon(self._live, call)
         else:
             self._nursery.start_soon(ring_unanswered, record, self.dials, self.kit.webhooks)
@@ -228,7 +238,7 @@ class VapiTwin:
         """The one ticker of all calls: audio out on an absolute schedule."""
         due = trio.current_time()
         while True:
-            due = max(due + TICK_S, trio.current_time())
+            due = max(due + tick_s(self.dials), trio.current_time())
             await trio.sleep_until(due)
             now = trio.current_time()
             for call in tuple(self.live.values()):
