@@ -6,7 +6,7 @@ With several workers whoever is asked for `/metrics` collects the numbers of all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,6 +16,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from web.siblings import Siblings
+from web.turn_meters import TurnMeters
 
 Numbers = Callable[[], dict[str, float]]
 Histogram = dict[str, Any]  # buckets: [upper bound, count so far]; sum
@@ -24,15 +25,28 @@ Histograms = Callable[[], dict[str, Histogram]]
 
 @dataclass(frozen=True)
 class Meters:
-    """The parts' own statistics, read when somebody asks; they count anyway, so nothing is counted twice."""
+    """The parts' own statistics, read when somebody asks; they count anyway, so nothing is counted twice.
+
+    How turns go nobody counts: `turns` does, from the notes of the journal, and outlives any one app of the process.
+    """
 
     gauges: Numbers
     counters: Numbers
     histograms: Histograms
+    turns: TurnMeters = field(default_factory=TurnMeters)
+
+    def noted(self, name: str, data: Mapping[str, Any]) -> None:
+        """A note was written to a call's journal. Never raises."""
+        self.turns.noted(name, data)
 
     def told(self) -> dict[str, dict[str, Any]]:
         """All numbers as JSON-able data."""
-        return {"gauges": self.gauges(), "counters": self.counters(), "histograms": self.histograms()}
+        return {
+            "gauges": self.gauges(),
+            "counters": self.counters(),
+            "histograms": {**self.histograms(), **self.turns.histograms()},
+            "labelled": self.turns.labelled(),
+        }
 
 
 class _Scrape(Collector):
@@ -63,6 +77,20 @@ class _Scrape(Collector):
                 buckets = [(str(bound), float(count)) for bound, count in value["buckets"]]
                 histogram.add_metric(labels, buckets, value["sum"])
             yield histogram
+        for kind, family in (("gauges", GaugeMetricFamily), ("counters", CounterMetricFamily)):
+            yield from self._labelled(kind, family)
+
+    def _labelled(self, kind: str, family: type[GaugeMetricFamily | CounterMetricFamily]) -> Iterator[Metric]:
+        """Numbers with labels of their own; what nobody has counted yet has no labels, so no line."""
+        workers = {worker: numbers.get("labelled", {}).get(kind, {}) for worker, numbers in sorted(self._told.items())}
+        for name in sorted({name for numbers in workers.values() for name in numbers}):
+            found = [(worker, *one) for worker, numbers in workers.items() for one in numbers.get(name, ())]
+            keys = sorted({key for _, labels, _ in found for key in labels})
+            metric = family(f"callscope_{name}", name.replace("_", " "), labels=[*self._labels, *keys])
+            for worker, labels, value in found:
+                own = [worker] if self._labels else []
+                metric.add_metric([*own, *(labels.get(key, "") for key in keys)], value)
+            yield metric
 
     def _all(self, kind: str) -> Iterator[tuple[str, list[tuple[list[str], Any]]]]:
         """Each name with every worker's value."""
