@@ -6,14 +6,15 @@ It knows nothing of the engine but its certificates (`Interruption` notes), and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import inf
-from typing import Any
 
 from actors.world.agent import Speech
 from actors.world.caller import Placed
+from actors.world.certificates import CertificateCheck, check_certificates
+from actors.world.heard import Heard, is_whole
 from actors.world.tap import Run
 from actors.world.world import Lived
 from engine.audio import FRAME_MS
@@ -54,21 +55,6 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateCheck:
-    """One `Interruption` note against the tap; differences in milliseconds, without their signs."""
-
-    data: dict[str, Any] = field(repr=False)
-    silent_ms: float = 0.0  # when silence came, beyond what the line's delay explains
-    still_heard_ms: float = 0.0  # how much was heard after the onset
-    heard_ms: float = 0.0  # how much of the speech had been heard at the hold
-    right_decision: bool = True
-
-    @property
-    def worst_ms(self) -> float:
-        return max(self.silent_ms, self.still_heard_ms, self.heard_ms)
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """About one call."""
 
@@ -91,7 +77,7 @@ def judge(lived: Lived) -> Report:
     """Everything that can be said about a call."""
     referee = _Referee(lived)
     rulings = tuple(referee.rule(placed) for placed in lived.placed)
-    certificates = tuple(referee.certificates())
+    certificates = tuple(check_certificates(referee.heard))
     causeless = list(referee.causeless())
     return Report(
         rulings=rulings,
@@ -100,7 +86,7 @@ def judge(lived: Lived) -> Report:
         lost_ms=tuple(referee.breaks()),
         gaps_ms=tuple(referee.gaps()),
         certificates=certificates,
-        uncertified=referee.uncertified(rulings, certificates),
+        uncertified=_uncertified(rulings, certificates, lived),
         causeless_held=causeless.count(False),
         causeless_ended=causeless.count(True),
     )
@@ -108,13 +94,8 @@ def judge(lived: Lived) -> Report:
 
 class _Referee:
     def __init__(self, lived: Lived) -> None:
-        self.lived = lived
+        self.lived, self.heard = lived, Heard(lived)
         self.runs = lived.tap.runs
-        self.by_speech: dict[int, list[Run]] = {}
-        for run in self.runs:
-            speech = self._speech_of(run)
-            if speech is not None:
-                self.by_speech.setdefault(speech.first, []).append(run)
 
     # --- one sound ---------------------------------------------------------------------------------------------------
 
@@ -131,12 +112,12 @@ class _Referee:
             return self._fate_of_held(placed)
         last = self._until_quiet(index)
         silent_ms = max(0.0, last.end_ms - onset_ms)
-        speech = self._speech_of(last)
+        speech = self.heard.speech_of(last)
         if speech is None:
             return Fate.NOTHING, silent_ms, None  # a line of our own: it may be cut anywhere
         if last.end_ms > self._next_onset(placed):
             return Fate.UNTOUCHED, silent_ms, None  # what then silenced it was not this sound
-        if last.number + last.ms >= speech.after and not speech.interrupted:
+        if is_whole(last, speech) and not speech.interrupted:
             if silent_ms <= FINISHED_MS:
                 return Fate.FINISHED, None, None
             return Fate.UNTOUCHED, silent_ms, None
@@ -145,8 +126,8 @@ class _Referee:
     def _fate_of_held(self, placed: Placed) -> tuple[Fate, float | None, float | None]:
         """Nobody is heard: perhaps because a speech is held already."""
         before = [run for run in self.runs if run.end_ms <= placed.onset_ms]
-        speech = self._speech_of(before[-1]) if before else None
-        if speech is None or before[-1].number + before[-1].ms >= speech.after:
+        speech = self.heard.speech_of(before[-1]) if before else None
+        if speech is None or is_whole(before[-1], speech):
             return Fate.NOTHING, None, None
         ended_before = any(
             one.sound.is_speech and before[-1].end_ms - QUIET_MS < one.end_ms and one.onset_ms < placed.onset_ms
@@ -161,12 +142,12 @@ class _Referee:
     def _what_next(
         self, placed: Placed, speech: Speech, last: Run, silent_ms: float
     ) -> tuple[Fate, float, float | None]:
-        again = [run for run in self.by_speech[speech.first] if run.at_ms >= last.end_ms]
+        again = [run for run in self.heard.pieces(speech) if run.at_ms >= last.end_ms]
         later = [one.onset_ms for one in self.lived.placed if one.onset_ms > placed.onset_ms and one.sound.is_speech]
         overtaken_ms = min(later, default=inf)
         if placed.sound.is_speech and again:  # it may go on for a moment, and be silenced by the same words
             rest = again[-1]
-            if rest.end_ms < placed.end_ms + SETTLED_MS and rest.number + rest.ms < speech.after:
+            if rest.end_ms < placed.end_ms + SETTLED_MS and not is_whole(rest, speech):
                 again = []
         if again and again[0].at_ms < overtaken_ms:
             return Fate.RESUMED, silent_ms, again[0].number - (last.number + last.ms)
@@ -190,12 +171,6 @@ class _Referee:
         while index + 1 < len(runs) and runs[index + 1].at_ms - runs[index].end_ms < QUIET_MS:
             index += 1
         return runs[index]
-
-    def _speech_of(self, run: Run) -> Speech | None:
-        for speech in reversed(self.lived.speeches):
-            if run.is_agent and run.number >= speech.first:
-                return speech
-        return None
 
     # --- the whole call ----------------------------------------------------------------------------------------------
 
@@ -223,22 +198,22 @@ class _Referee:
         asked = [one for one in self.lived.placed if one.sound.is_speech and one.end_ms <= at_ms]
         if not agents:
             return True
-        speech = self._speech_of(agents[-1])
+        speech = self.heard.speech_of(agents[-1])
         assert speech is not None
         if asked and (speech.began_at - self.lived.began_at) * 1000 < asked[-1].onset_ms:
             return True
-        rest = [run for run in self.by_speech[speech.first] if run.at_ms >= at_ms]
-        return bool(rest) or agents[-1].number + agents[-1].ms < speech.after
+        rest = [run for run in self.heard.pieces(speech) if run.at_ms >= at_ms]
+        return bool(rest) or not is_whole(agents[-1], speech)
 
     def breaks(self) -> Iterator[float]:
         for speech in self.lived.speeches:
-            runs = self.by_speech.get(speech.first, [])
+            runs = self.heard.pieces(speech)
             for before, after in pairwise(runs):
                 yield after.number - (before.number + before.ms)
 
     def gaps(self) -> Iterator[float]:
         clears = self.lived.clears
-        for runs in self.by_speech.values():
+        for runs in self.heard.by_speech.values():
             for before, after in pairwise(runs):
                 gap_ms = after.at_ms - before.end_ms
                 cleared = any(before.end_ms - 2 * FRAME_MS <= one <= after.at_ms for one in clears)
@@ -248,10 +223,10 @@ class _Referee:
     def causeless(self) -> Iterator[bool]:
         """For each time that a speech broke off and the caller was silent: whether it ended there."""
         for speech in self.lived.speeches:
-            runs = self.by_speech.get(speech.first, [])
+            runs = self.heard.pieces(speech)
             for index, run in enumerate(runs):
                 ended = index + 1 == len(runs)
-                if run.number + run.ms >= speech.after or run.end_ms > self.lived.ended_ms - 2 * FRAME_MS:
+                if is_whole(run, speech) or run.end_ms > self.lived.ended_ms - 2 * FRAME_MS:
                     continue
                 if not ended and runs[index + 1].at_ms - run.end_ms < QUIET_MS:
                     continue
@@ -261,60 +236,12 @@ class _Referee:
                 if next(near, None) is None:
                     yield ended
 
-    # --- certificates ------------------------------------------------------------------------------------------------
 
-    def certificates(self) -> Iterator[CertificateCheck]:
-        for record in self.lived.records:
-            if record.name == "Interruption" and record.data.get("clear_ms") is not None:
-                yield self._check(record.data)
-
-    def _check(self, data: dict[str, Any]) -> CertificateCheck:
-        line = self.lived.plan.line
-        onset_ms = (data["onset_at"] - self.lived.began_at) * 1000
-        cleared_ms = onset_ms + data["clear_ms"] + line.down_ms
-        before = [run for run in self.runs if run.at_ms < cleared_ms]
-        if not before:
-            return CertificateCheck(data)
-        last = before[-1]
-        silent = still = 0.0
-        if data.get("silent_ms") is not None:
-            late_ms = onset_ms + data["silent_ms"] - last.end_ms
-            slack_ms = line.up_ms + line.down_ms + line.up_jitter_ms + line.down_jitter_ms
-            silent = -late_ms if late_ms < 0 else max(0.0, late_ms - slack_ms) if last.end_ms >= cleared_ms else 0.0
-        if data.get("still_heard_ms") is not None:
-            still = abs(data["still_heard_ms"] - self._heard_since(onset_ms, last.end_ms))
-        heard = abs(data["heard_ms"] - self._reached_ms(data["utterance"], last))
-        speech = self._speech_of(last)
-        right = True
-        if speech is not None:
-            goes_on = any(run.at_ms >= cleared_ms for run in self.by_speech[speech.first])
-            right = goes_on == (data["decision"] == "resumed") or not data["unheard_ms"]
-        return CertificateCheck(data, silent, still, heard, right)
-
-    def _heard_since(self, since_ms: float, until_ms: float) -> float:
-        """How much was heard between two moments."""
-        return sum(max(0.0, min(run.end_ms, until_ms) - max(run.at_ms, since_ms)) for run in self.runs)
-
-    def _reached_ms(self, utterance: int, last: Run) -> float:
-        """How far into an utterance the caller had heard. A frame that was heard twice is one."""
-        began_ms = self._utterance_began(utterance)
-        first = next((run for run in self.runs if run.end_ms > began_ms), last)
-        if first.is_agent and last.is_agent:
-            return last.number + last.ms - first.number
-        return self._heard_since(began_ms, last.end_ms)
-
-    def _utterance_began(self, utterance: int) -> float:
-        """When the service began to send it."""
-        opened_ms = (self.lived.opened_at - self.lived.began_at) * 1000
-        for record in self.lived.records:
-            if record.name == "UtteranceStarted" and record.data["utterance"] == utterance:
-                return opened_ms + record.at_ms
-        return 0.0
-
-    def uncertified(self, rulings: Iterable[Ruling], certificates: Sequence[CertificateCheck]) -> int:
-        onsets = [(one.data["onset_at"] - self.lived.began_at) * 1000 for one in certificates]
-        cut = [one.onset_ms for one in rulings if one.fate in (Fate.RESUMED, Fate.ENDED) and one.silent_ms is not None]
-        return sum(not any(abs(onset - one) < CERTIFIED_MS for onset in onsets) for one in cut)
+def _uncertified(rulings: Iterable[Ruling], certificates: Sequence[CertificateCheck], lived: Lived) -> int:
+    """Speeches that a sound silenced, and no certificate near it."""
+    onsets = [(one.data["onset_at"] - lived.began_at) * 1000 for one in certificates]
+    cut = [one.onset_ms for one in rulings if one.fate in (Fate.RESUMED, Fate.ENDED) and one.silent_ms is not None]
+    return sum(not any(abs(onset - one) < CERTIFIED_MS for onset in onsets) for one in cut)
 
 
 def _words_lost(placed: Placed) -> int:

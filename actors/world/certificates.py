@@ -1,0 +1,73 @@
+"""The service's certificates (`Interruption` notes) against the tap: does it know what its caller heard? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.world.heard import Heard
+from actors.world.tap import Run
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateCheck:
+    """One `Interruption` note against the tap; differences in milliseconds, without their signs."""
+
+    data: dict[str, Any] = field(repr=False)
+    silent_ms: float = 0.0  # when silence came, beyond what the line's delay explains
+    still_heard_ms: float = 0.0  # how much was heard after the onset
+    heard_ms: float = 0.0  # how much of the speech had been heard at the hold
+    right_decision: bool = True
+
+    @property
+    def worst_ms(self) -> float:
+        return max(self.silent_ms, self.still_heard_ms, self.heard_ms)
+
+
+def check_certificates(heard: Heard) -> Iterator[CertificateCheck]:
+    for record in heard.lived.records:
+        if record.name == "Interruption" and record.data.get("clear_ms") is not None:
+            yield _check(heard, record.data)
+
+
+def _check(heard: Heard, data: dict[str, Any]) -> CertificateCheck:
+    line = heard.lived.plan.line
+    onset_ms = (data["onset_at"] - heard.lived.began_at) * 1000
+    cleared_ms = onset_ms + data["clear_ms"] + line.down_ms
+    before = [run for run in heard.runs if run.at_ms < cleared_ms]
+    if not before:
+        return CertificateCheck(data)
+    last = before[-1]
+    silent = still = 0.0
+    if data.get("silent_ms") is not None:
+        late_ms = onset_ms + data["silent_ms"] - last.end_ms
+        slack_ms = line.up_ms + line.down_ms + line.up_jitter_ms + line.down_jitter_ms
+        silent = -late_ms if late_ms < 0 else max(0.0, late_ms - slack_ms) if last.end_ms >= cleared_ms else 0.0
+    if data.get("still_heard_ms") is not None:
+        still = abs(data["still_heard_ms"] - heard.ms_between(onset_ms, last.end_ms))
+    reached = abs(data["heard_ms"] - _reached_ms(heard, data["utterance"], last))
+    speech = heard.speech_of(last)
+    right = True
+    if speech is not None:
+        goes_on = any(run.at_ms >= cleared_ms for run in heard.pieces(speech))
+        right = goes_on == (data["decision"] == "resumed") or not data["unheard_ms"]
+    return CertificateCheck(data, silent, still, reached, right)
+
+
+def _reached_ms(heard: Heard, utterance: int, last: Run) -> float:
+    """How far into an utterance the caller had heard. A frame that was heard twice is one."""
+    began_ms = _utterance_began(heard, utterance)
+    first = next((run for run in heard.runs if run.end_ms > began_ms), last)
+    if first.is_agent and last.is_agent:
+        return last.number + last.ms - first.number
+    return heard.ms_between(began_ms, last.end_ms)
+
+
+def _utterance_began(heard: Heard, utterance: int) -> float:
+    """When the service began to send it."""
+    opened_ms = (heard.lived.opened_at - heard.lived.began_at) * 1000
+    for record in heard.lived.records:
+        if record.name == "UtteranceStarted" and record.data["utterance"] == utterance:
+            return opened_ms + record.at_ms
+    return 0.0
