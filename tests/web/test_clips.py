@@ -21,7 +21,7 @@ from engine.agent import Silence
 from engine.audio import FRAME_BYTES, LINEAR, duration_ms, pcm16_to_mulaw
 from engine.errors import BadSettings
 from engine.lines import texts_of
-from web.clips import holding_clip, line_book
+from web.clips import line_book
 from web.clips.shipped import FOLDER, INDEX, ship, shipped
 from web.clips.sound import LEVEL_DB, MOST_PEAK, clip_of, resampled
 from web.clips.wav import read_wav
@@ -101,11 +101,6 @@ def test_two_texts_are_never_one_file(tmp_path: Path) -> None:
         ship({"Hello?": b"", "Hello!": b""}, tmp_path)
 
 
-async def test_the_old_door_is_open_still() -> None:
-    """The holding sentence alone, until the call actor takes the book."""
-    assert await holding_clip() == shipped()["One moment, please."]
-
-
 # What else may be said
 
 
@@ -123,13 +118,13 @@ async def test_without_the_voice_the_others_are_said(
 ) -> None:
     """What is missing is told once, however many kinds have it; a kind of nothing but missing lines is not there."""
     monkeypatch.setitem(sys.modules, "web.twins.speech.voice", None)
-    silence = Silence(filler=("Right.", "Okay."), idle=("Right.",), progress=("…", "One moment, please."))
+    silence = Silence(filler=("Well now.", "Okay."), idle=("Well now.",), progress=("…", "One moment, please."))
     book = await line_book(silence, tmp_path)
     assert [clip.text for clip in book.clips["filler"]] == ["Okay."]
     assert "idle" not in book.kinds and book.pick("idle", 0) is None
     (warning,) = told
     missing = warning["lines"]
-    assert isinstance(missing, dict) and list(missing) == ["Right.", "…"]
+    assert isinstance(missing, dict) and list(missing) == ["Well now.", "…"]
 
 
 async def test_a_text_without_words_is_missing(tmp_path: Path, told: list[dict[str, object]]) -> None:
@@ -224,13 +219,13 @@ async def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, what: str) ->
 async def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     """A file that is not there, a folder, a line that nobody says: with the nearest that somebody does."""
     (tmp_path / "folder.wav").mkdir()
-    files = {"Okay.": "gone.wav", "Mm-hm.": "folder.wav", "Let me sea.": "x.wav", "42": "y.wav"}
+    files = {"Okay.": "gone.wav", "Mm-hm.": "folder.wav", "Rihgt.": "x.wav", "42": "y.wav"}
     with pytest.raises(BadSettings) as bad:
         await line_book(Silence(files=files), tmp_path)
     assert str(bad.value).splitlines() == [
         f"silence.files: {tmp_path / 'gone.wav'} cannot be read (No such file or directory)",
         f"  {tmp_path / 'folder.wav'} cannot be read (Is a directory)",
-        "  'Let me sea.' is none of the lines; did you mean 'Let me see.'?",
+        "  'Rihgt.' is none of the lines; did you mean 'Right.'?",
         "  '42' is none of the lines",
     ]
 

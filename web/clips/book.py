@@ -18,7 +18,6 @@ from web.clips.wav import read_wav
 
 log = structlog.get_logger(__name__)
 
-HOLDING_WORDS = "One moment, please."
 LONGEST_FILLER_MS = 700  # the answer waits for the end of a filler
 
 
@@ -42,13 +41,6 @@ async def line_book(silence: Silence, folder: Path) -> LineBook:
     if silence.fillers == "clips":
         _warn_of_long_fillers(book)
     return book
-
-
-async def holding_clip(words: str = HOLDING_WORDS) -> bytes:
-    """One sentence as µ-law; empty where it cannot be had (then the fallback comes earlier)."""
-    book = await line_book(Silence(holding=(words,), filler=(), progress=(), unheard=(), idle=(), goodbye=()), Path())
-    clip = book.pick("holding", 0)
-    return clip.mulaw if clip else b""
 
 
 def _clips(texts: tuple[str, ...], silence: Silence, folder: Path) -> tuple[dict[str, Clip], dict[str, str]]:
