@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from base64 import b64decode
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -371,3 +372,29 @@ async def test_barge_in_over_the_wire(rest: httpx.AsyncClient, codes: Codes) -> 
     assert set(after) == {"Goodbye."}
     facts = await timeline(rest, call_id)
     assert [one["what"] for one in facts["timeline"]].count("interrupted") == 1
+
+
+async def test_a_black_hole_by_order_and_what_was_made(rest: httpx.AsyncClient, codes: Codes) -> None:
+    """The socket stays open and takes everything; what the voice made and what the model knows can be had by REST."""
+    order = {"output_jitter_ms": 40, "ahead_ms": 100, "socket": "black_hole_after_ms", "black_hole_after_ms": 300}
+    told = (await rest.post("/twin/faults", json=order)).json()
+    assert (told["dials"]["ahead_ms"], told["faults"]["socket"]) == (100, "black_hole_after_ms")
+    call_id, url = await created(rest, firstMessage=HELLO * 4)
+    async with calling(url) as caller:
+        await caller.heard("speech-update", role="assistant", status="started")
+        await trio.sleep(0.5)
+        came = len(caller.audio) + len(caller.texts)
+        caller.say(codes.audio("goodbye", 400))
+        await trio.sleep(0.4)
+        assert len(caller.audio) + len(caller.texts) == came and caller.closed is None
+    (made,) = (await rest.get(f"/twin/calls/{call_id}/generated")).json()
+    mulaw = b64decode(made["mulaw"])
+    assert made["words"] == HELLO * 4
+    sent = b"".join(payload for _, payload in caller.audio)
+    assert sent and mulaw.startswith(sent) and len(sent) < len(mulaw)
+    known = await timeline(rest, call_id)
+    kept = known["history"][-1]["content"]
+    assert kept and (HELLO * 4).startswith(kept) and kept != HELLO * 4, "the model knows how far it came"
+    assert {"what": "fault", "socket": "black_hole"}.items() <= next(
+        one for one in known["timeline"] if one["what"] == "fault"
+    ).items()
