@@ -131,7 +131,7 @@ class AgentWords:
             del self._utterances[next(iter(self._utterances))]
 
     def saying(self, utterance: int | None = None) -> str:
-        """All that is known of what this utterance, or the latest, says or is going to say."""
+        """All that is known of what this utterance, or the latest, says or is going to say; if none, what waits."""
         speech = self._begun(utterance)
         return speech.text[speech.spent_chars :].strip() if speech else ""
 
@@ -140,7 +140,7 @@ class AgentWords:
 
         Args:
             of_ms: its audio, sent and waiting.
-            utterance: its number; None is the latest, or what waited if none has begun.
+            utterance: its number; None is the latest. If it has not begun, what waited is meant.
         """
         found = self._tell(utterance, heard_ms, of_ms, dropped=True)
         for speech in self._speeches:
@@ -168,42 +168,43 @@ class AgentWords:
         newest = self._speeches[-1] if self._speeches else None
         return newest if newest is not None and newest.may_be(turn) else self._open()
 
-    def _begun(self, utterance: int | None) -> Speech | None:
-        if utterance is not None:
-            return self._utterances.get(utterance)
-        if self._utterances:
-            return self._utterances[next(reversed(self._utterances))]
-        return next((one for one in self._speeches if not one.done), None)
+    def _begun(self, utterance: int | None, *, waiting: bool = True) -> Speech | None:
+        """The speech of this utterance, or of the latest; if it is none that we know, and if wanted, what waits."""
+        if utterance is None:
+            utterance = next(reversed(self._utterances), None)
+        found = None if utterance is None else self._utterances.get(utterance)
+        return found or next((one for one in self._speeches if waiting and not one.done), None)
 
     def _tell(self, utterance: int | None, heard_ms: float, of_ms: float, *, dropped: bool) -> Heard:
-        """An utterance is a speech as a rule, or a part of one; more if Vapi never said where the first one ended."""
-        begun = self._begun(utterance)
+        """An utterance is a speech, or a part of one; what is dropped may be that and the speeches behind it."""
+        begun = self._begun(utterance, waiting=dropped)
         if begun is None:
             return NOTHING
         self._utterances = {number: one for number, one in self._utterances.items() if one is not begun}
         parts = [
             self._tell_part(speech, min(max(heard_ms - before_ms, 0.0), part_ms), part_ms, dropped=dropped)
-            for speech, before_ms, part_ms in self._parts(begun, of_ms)
+            for speech, before_ms, part_ms in (self._parts(begun, of_ms) if dropped else [(begun, 0.0, of_ms)])
         ]
         first_cut = next((index for index, one in enumerate(parts) if one.cut), len(parts))
         text = " ".join(one.text for one in parts[: first_cut + 1] if one.text)
         return Heard(text, " ".join(one.generated for one in parts if one.generated), cut=first_cut < len(parts))
 
     def _parts(self, begun: Speech, of_ms: float) -> Iterator[tuple[Speech, float, float]]:
-        """The speeches that an utterance holds: each with how much comes before it, and how much it has."""
+        """The speeches that so much audio holds: each with how much comes before it, and how much it has."""
         following = list(self._speeches)
         following = following[following.index(begun) :] if begun in following else [begun]
         before_ms = 0.0
         for speech, after in zip_longest(following, following[1:]):
             left_ms, has_ms = of_ms - before_ms, speech.audio_ms - speech.spent_ms
             last = not speech.over or after is None or not after.audio_ms or after in self._utterances.values()
-            if last or has_ms > left_ms - SLACK_MS:
+            if last or has_ms <= 0 or has_ms > left_ms - SLACK_MS:
                 yield speech, before_ms, left_ms
                 return
             yield speech, before_ms, has_ms
             before_ms += has_ms
 
     def _tell_part(self, speech: Speech, heard_ms: float, of_ms: float, *, dropped: bool) -> Heard:
+        speech.audio_ms = speech.spent_ms + of_ms  # who plays it knows best: silence that came was not counted there
         text, spent_chars = speech.text, speech.spent_chars
         words = words_of(text)
         whole = speech.is_whole(words)

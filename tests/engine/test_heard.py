@@ -265,9 +265,33 @@ def test_words_that_were_never_to_be_heard() -> None:
 
 def test_dropped_while_it_waited() -> None:
     """The caller spoke first: no utterance began, but something was generated."""
+    for number in (None, 3):  # the last one that was, or none
+        words = AgentWords()
+        speech(words, "We have eight.", ms=1200, utterance=None)
+        assert words.done(500, 3) == Heard("", "", cut=False)
+        assert words.cut(0, 1200, number) == Heard("", "We have eight.", cut=True)
+
+
+def test_silence_that_vapi_sends_between_speeches() -> None:
+    """It is no audio to whoever plays it, so the length of an utterance is theirs to tell."""
     words = AgentWords()
+    speech(words, "One moment, please.", ms=1500)
+    words.done(1500, 1)
+    words.audio(3000)
+    speech(words, BISTRO, ms=4600, utterance=2)
+    assert words.cut(2000, 4600, 2).text == "We have seven, eight and"
+
+
+def test_audio_that_was_not_counted() -> None:
+    """It came before the line was there: the length of the utterance is known all the same."""
+    words = AgentWords()
+    words.voice_input("One moment, please.")
+    words.utterance_began(1)
+    words.speech_stopped()
     speech(words, "We have eight.", ms=1200, utterance=None)
-    assert words.cut(0, 1200) == Heard("", "We have eight.", cut=True)
+    assert words.done(1500, 1).text == "One moment, please."
+    words.utterance_began(2)
+    assert words.done(1200, 2).text == "We have eight."
 
 
 WORD_TIMES = [("We", 0, 150), ("have", 160, 400), ("seven,", 420, 900), ("eight", 1300, 1600), ("and", 1620, 1750)]
