@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from actors.bridge import Bridge
-from actors.call_journal import CallJournal, fields_of
+from actors.call_journal import CallJournal, Noted, fields_of
 from actors.ended_call import OVER, EndedCall
 from actors.ports import AgentCall, Journal, Plane, Recorder, Recording, TwilioCalls, VapiCalls
 from actors.supervision import RestartBudget
@@ -62,6 +62,7 @@ class Services:
     agent: Agent
     next_url: str  # where Twilio finds its next TwiML
     wall_clock: Callable[[], float] = field(default=time.time, kw_only=True)  # seconds since 1970, for hours of the day
+    noted: Noted | None = field(default=None, kw_only=True)  # is shown every note of every call
     agent_call_body: Callable[[str, str], Mapping[str, Any]]  # (our call id, caller's number) → body of POST /call
     lines: LineBook = field(
         default_factory=lambda: LineBook({}), kw_only=True
@@ -103,7 +104,7 @@ class CallActor:
         self.arrival, self.services = arrival, services
         self._on_agent_created = on_agent_created
         self.call, self._first_orders = opened(call_id, _policy(services), trio.current_time())
-        self.journal = CallJournal(services.journal, call_id, opened_at=self.call.opened_at)
+        self.journal = CallJournal(services.journal, call_id, opened_at=self.call.opened_at, noted=services.noted)
         self.agent_call: AgentCall | None = None
         self.over = trio.Event()
         self.handed_over = False

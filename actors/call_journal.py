@@ -17,19 +17,22 @@ from engine.journal import Kind, Record
 
 log = structlog.get_logger(__name__)
 
+Noted = Callable[[str, Mapping[str, Any]], None]
+
 
 class CallJournal:
     """Writes the records of one call. Outlives the call: what comes late is written with the next number.
 
     Args:
         opened_at: on Trio's clock; `at_ms` of every record counts from here.
+        noted: is shown every note, for meters; never raises.
     """
 
-    __slots__ = ("_journal", "_opened_at", "_seq", "_wall_offset_s", "call_id")
+    __slots__ = ("_journal", "_noted", "_opened_at", "_seq", "_wall_offset_s", "call_id")
 
-    def __init__(self, journal: Journal, call_id: str, *, opened_at: float) -> None:
+    def __init__(self, journal: Journal, call_id: str, *, opened_at: float, noted: Noted | None = None) -> None:
         self.call_id = call_id
-        self._journal, self._opened_at = journal, opened_at
+        self._journal, self._opened_at, self._noted = journal, opened_at, noted
         self._seq = 0
         self._wall_offset_s = time.time() - trio.current_time()
 
@@ -38,6 +41,8 @@ class CallJournal:
 
     def note(self, name: str, data: Mapping[str, Any]) -> None:
         """Keep something that no rule acts on."""
+        if self._noted is not None:
+            self._noted(name, data)
         self.keep(Kind.NOTE, name, trio.current_time(), dict(data))
 
     async def commit(self, name: str, at: float, data: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from web.clips import line_book
 from web.health import Histogram, Meters, add_health, add_numbers
 from web.settings import Settings
 from web.siblings import Place, Siblings, open_siblings
+from web.turn_meters import TurnMeters
 from web.twilio_hooks import add_refusals, add_twilio_hooks
 from web.vapi_hooks import VapiDoor, add_vapi_hooks
 
@@ -58,6 +59,7 @@ class Runtime:
     signatures: TwilioSignatures
     assistant: Assistant
     vapi_door: VapiDoor
+    turns: TurnMeters
     siblings: Siblings | None = None  # the other workers, when there are any
 
     def not_ready(self) -> str:
@@ -112,6 +114,7 @@ async def open_runtime(
         recorder = Recorder(settings.data / "recordings")
         vapi = VapiRest(http, base_url=settings.vapi_base_url, api_key=settings.vapi_api_key)
         assistant = Assistant()
+        turns = TurnMeters()
         services = Services(
             plane=plane,
             journal=journal,
@@ -123,10 +126,12 @@ async def open_runtime(
             next_url=settings.public_url + "/webhook/twilio/next",
             agent_call_body=call_bodies(settings, loaded, assistant, place),
             lines=await line_book(loaded.agent.silence, loaded.path.parent),
+            noted=turns.noted,
         )
         supervisor = Supervisor(services)
         signatures = _signatures(settings)
         runtime = Runtime(
+            turns=turns,
             settings=settings,
             plane=plane,
             supervisor=supervisor,
@@ -221,7 +226,7 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False) 
         for_siblings=for_siblings,
     )
     add_vapi_hooks(app, runtime.vapi_door, for_siblings=for_siblings)
-    meters = Meters(runtime.gauges, runtime.counters, runtime.histograms)
+    meters = Meters(runtime.gauges, runtime.counters, runtime.histograms, runtime.turns)
     if for_siblings:
         add_numbers(app, meters)
     else:
