@@ -6,7 +6,7 @@ With several workers whoever is asked for `/metrics` collects the numbers of all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -33,11 +33,7 @@ class Meters:
     gauges: Numbers
     counters: Numbers
     histograms: Histograms
-    turns: TurnMeters = field(default_factory=TurnMeters)
-
-    def noted(self, name: str, data: Mapping[str, Any]) -> None:
-        """A note was written to a call's journal. Never raises."""
-        self.turns.noted(name, data)
+    turns: TurnMeters
 
     def told(self) -> dict[str, dict[str, Any]]:
         """All numbers as JSON-able data."""

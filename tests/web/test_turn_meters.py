@@ -18,7 +18,7 @@ from web.turn_meters import LATEST, MOST_LABELS, TurnMeters
 
 
 def meters() -> Meters:
-    return Meters(lambda: {"calls_live": 1.0}, dict, dict)
+    return Meters(lambda: {"calls_live": 1.0}, dict, dict, TurnMeters())
 
 
 def interruption(silent_ms: object = 43.0, **changes: object) -> dict[str, object]:
@@ -37,11 +37,11 @@ async def test_what_a_scrape_shows() -> None:
     """Buckets around the goals, percentiles of the latest, and how it ended and why."""
     counted = meters()
     for _ in range(98):
-        counted.noted("Interruption", interruption())
-    counted.noted("Interruption", interruption(silent_ms=110.0, reason="vapi"))
-    counted.noted("Interruption", interruption(silent_ms=None, decision="resumed", reason="noise"))
-    counted.noted("Line", {"kind": "filler", "text": "Okay.", "how": "clip"})
-    counted.noted("AgentHeard", {"kind": "filler"})
+        counted.turns.noted("Interruption", interruption())
+    counted.turns.noted("Interruption", interruption(silent_ms=110.0, reason="vapi"))
+    counted.turns.noted("Interruption", interruption(silent_ms=None, decision="resumed", reason="noise"))
+    counted.turns.noted("Line", {"kind": "filler", "text": "Okay.", "how": "clip"})
+    counted.turns.noted("AgentHeard", {"kind": "filler"})
     app = QuartTrio("health")
     add_health(app, not_ready=lambda: "", meters=counted)
     lines = (await (await app.test_client().get("/metrics")).get_data(as_text=True)).splitlines()
@@ -67,8 +67,8 @@ async def test_what_a_scrape_shows() -> None:
 def test_several_workers_in_one_scrape() -> None:
     """Each line says whose it is; a worker that has counted nothing has no lines."""
     first, second, idle = meters(), meters(), meters()
-    first.noted("Interruption", interruption())
-    second.noted("Interruption", interruption(reason="key"))
+    first.turns.noted("Interruption", interruption())
+    second.turns.noted("Interruption", interruption(reason="key"))
     text = text_of({"0": first.told(), "1": second.told(), "2": idle.told()})
     assert 'callscope_interruptions_total{decision="dropped",reason="words",worker="0"} 1.0' in text
     assert 'callscope_interruptions_total{decision="dropped",reason="key",worker="1"} 1.0' in text
@@ -119,5 +119,5 @@ KEYS = st.sampled_from(["hold_ms", "silent_ms", "decided_ms", "decision", "reaso
 def test_no_note_raises_and_every_scrape_can_be_read(name: str, data: dict[str, object]) -> None:
     """A call must never suffer from being counted, nor a scrape from what was in a note."""
     counted = meters()
-    counted.noted(name, data)
+    counted.turns.noted(name, data)
     assert list(text_string_to_metric_families(text_of({"": counted.told()})))
