@@ -115,6 +115,7 @@ class Bridge:
         self._make([self._playout.probe("p-0", self._caller_at)])
         if self._early:
             early, self._early = bytes(self._early), bytearray()
+            self._agent_bytes += len(early)
             self._make(self._playout.push(early, self._caller_at))
 
     def caller_audio(self, mulaw: bytes) -> float:
@@ -250,11 +251,13 @@ class Bridge:
                     e.CallerTranscript(at=now, text=message.text, final=message.final, confidence=message.confidence)
                 )
             case vapi.VoiceInput():
-                words.voice_input(message.text)
+                words.voice_input(message.text, message.turn)
                 self._post(e.AgentWords(at=now, text=message.text))
             case vapi.Transcript():
                 words.transcript(message.text, final=message.final)
                 self._post(e.AgentTranscript(at=now, text=message.text, final=message.final))
+            case vapi.AgentSpoke():
+                words.timing(message.words, message.text, message.turn)
             case vapi.UserInterrupted():
                 words.interrupted()
                 self._post(e.AgentInterrupted(at=now))

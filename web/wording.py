@@ -68,12 +68,6 @@ WORDINGS: Mapping[str, Wording] = {
     "Drop": Wording(ENGINE, "→ drop what was not heard[: {reason}]", LOUD),
     "Keep": Wording(ENGINE, "→ what comes now is new", FAINT),
     "TakeTurn": Wording(ENGINE, "→ the caller's turn: {text:quote}", FAINT),
-    "Hushed": Wording(
-        ENGINE,
-        "BARGE-IN[: clear sent {onset_to_clear_ms:ms} after the caller's first voice]"
-        "[ · {heard_ms:ms} heard][ · {dropped_ms:ms} dropped]",
-        LOUD,
-    ),
     "Interruption": Wording(  # `dropped`, `held_ms` and `held_for` are the timeline's
         ENGINE,
         "caller cut in[: silent after {silent_ms:ms}][, dropped {unheard_ms:seconds} unheard]"

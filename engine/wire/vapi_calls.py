@@ -12,7 +12,7 @@ from engine.tools import ToolSpec
 
 CLIENT_MESSAGES = (
     "status-update", "speech-update", "transcript", "user-interrupted", "conversation-update", "model-output",
-    "tool-calls", "hang", "assistant.started",
+    "tool-calls", "hang", "assistant.started", "voice-input", "assistant.speechStarted",
 )  # fmt: skip
 """What comes as text on the websocket (§4.4)."""
 

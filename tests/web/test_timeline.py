@@ -32,12 +32,6 @@ CALL: list[tuple[float, Kind, str, dict[str, object]]] = [
     (3402.0, EVENT, "CallerVoice", {"onset_at": 17.2}),
     (3402.0, PHASE, "interrupted", {"from": "speaking"}),
     (3402.1, EFFECT, "Drop", {"reason": "words", "words": "Eight"}),
-    (
-        3402.3,
-        NOTE,
-        "Hushed",
-        {"utterance": 1, "onset_to_clear_ms": 42.6, "heard_ms": 2192, "dropped_ms": 1800, "unsent_ms": 0},
-    ),
     (3900.0, EVENT, "CallerTranscript", {"text": "Eight works.", "final": True}),
     (4000.0, EVENT, "ToolRequested", {"tool_call_id": "t1", "name": "check", "arguments": {"party": 2, "at": "8 pm"}}),
     (4000.1, EFFECT, "RunTool", {"tool_call_id": "t1", "name": "check", "arguments": {"party": 2}}),
@@ -66,7 +60,6 @@ EXPECTED = """\
     3.402  caller   voice begins
     3.402           speaking → interrupted
     3.402  engine   → drop what was not heard: words
-    3.402  engine   BARGE-IN: clear sent 43 ms after the caller's first voice · 2192 ms heard · 1800 ms dropped
     3.900  caller   “Eight works.”
     4.000  tool     check(party=2, at=“8 pm”) asked for
     4.000  engine   → run check
