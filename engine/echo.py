@@ -24,7 +24,7 @@ _TOP_DB = 50
 class EchoGuard:
     """One call's echo path: its delay and its loss, once there was evidence, and the loudness to expect from it."""
 
-    __slots__ = ("_delay", "_expected_by_db", "_heard_db", "loss_db")
+    __slots__ = ("_delay", "_expected_by_db", "_heard_db", "delay_ms", "loss_db")
 
     SHORTEST, LONGEST = 1, 31  # frames of delay: 40 to 600 ms, and the clocks' error
     ALIKE = 0.85  # correlation of the two loudnesses: other people's speech stays under 0.8
@@ -39,12 +39,9 @@ class EchoGuard:
         self._delay = 0  # frames
         self._expected_by_db: tuple[float, ...] = ()
         self._heard_db: deque[float] = deque([0.0] * (self.LONGEST + 2), maxlen=self.LONGEST + 2)
+        self.delay_ms: int | None = None
+        """How much later the agent comes back, within 10 ms; none while no path is known."""
         self.loss_db = 0.0
-
-    @property
-    def delay_ms(self) -> int | None:
-        """How much later the agent comes back; none while no path is known."""
-        return self._delay * FRAME_MS if self._expected_by_db else None
 
     def expected_db(self, heard_db: float) -> float:
         """The loudness that the echo explains in the present inbound frame; 0 while no path is known.
@@ -65,12 +62,15 @@ class EchoGuard:
         known is forgotten when its echo should be in `said` and is not. What is louder than the echo proves nothing.
         """
         said_db, heard_db = _frames_db(said), _frames_db(heard)
-        alike, delay = max(
-            (self._alike(*_beside(said_db, heard_db, delay)), delay) for delay in range(self.SHORTEST, self.LONGEST)
+        rows = (heard_db, _frames_db(heard[: -FRAME_BYTES // 2]))  # as it was, and half a frame before
+        alike, delay, half = max(
+            (self._alike(*_beside(said_db, rows[half], delay)), delay, half)
+            for delay in range(self.SHORTEST, self.LONGEST)
+            for half in (0, 1)
         )
         if alike >= self.ALIKE:
             # The pauses alone may have matched: what lies between them must match too, and be softer by the same.
-            loud = [pair for pair in zip(*_beside(said_db, heard_db, delay), strict=True) if pair[1] > _AUDIBLE_DB]
+            loud = [pair for pair in zip(*_beside(said_db, rows[half], delay), strict=True) if pair[1] > _AUDIBLE_DB]
             losses_db = [_level_db(there) - _level_db(here) for here, there in loud]
             loss_db = median(losses_db)
             apart_db = median(abs(db - loss_db) for db in losses_db)
@@ -80,10 +80,10 @@ class EchoGuard:
                 and apart_db <= self.APART_DB
                 and within >= self.ALIKE_WITHIN
             ):
-                self._remember(delay, loss_db)
+                self._remember(delay + half / 2, loss_db)
                 return True
         if self._expected_by_db and self._is_gone(said_db, heard_db):
-            self._expected_by_db = ()
+            self._expected_by_db, self.delay_ms = (), None
         return False
 
     def _alike(self, said_db: Sequence[float], heard_db: Sequence[float]) -> float:
@@ -92,8 +92,8 @@ class EchoGuard:
             return 0.0
         return _correlation(said_db, heard_db, 3.0)
 
-    def _remember(self, delay: int, loss_db: float) -> None:
-        self._delay, self.loss_db = delay, loss_db
+    def _remember(self, delay: float, loss_db: float) -> None:
+        self._delay, self.delay_ms, self.loss_db = round(delay), round(delay * FRAME_MS), loss_db
         factor = 10 ** ((self.SAFETY_DB - loss_db) / 20)
         # Near silence the scale is linear, not logarithmic: the loss is taken from the samples' size.
         self._expected_by_db = tuple(

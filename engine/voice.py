@@ -69,7 +69,8 @@ class VoiceDetector:
     RUSH_CROSSINGS = 22  # upward, in a frame: 1100 Hz and more; a voice that begins has under 17
     LOUD_RUSH_DB = 8.0  # a rush so far over the limit counts a quarter of its time
     OVER_RUSH_DB = 10.0  # only what is so far over the calm line has crossings of its own
-    WARY_MS = 40  # more, for each dismissal
+    WARY_MS = 20  # more, for each dismissal
+    AFTER_NOISE_DB = -18.0  # coughs are louder than their coughers speak
     CLEARLY_LOUDER_DB = 6.0  # … unless it is so much louder than what was dismissed
     NOISE_MOST_DB = 30.0  # a line noisier than this needs a shout
     BLOCK = 8  # frames after which the limit follows the noise
@@ -148,15 +149,16 @@ class VoiceDetector:
     def dismiss(self) -> None:
         """The voice that started last was none: for some seconds it takes more, and yet more after a second time.
 
-        What was a short noise must be nearly as loud again and last longer; what still goes on is background, and only
-        what is louder starts a voice. What is clearly louder starts it at once. `speaking` ends without a `STOPPED`.
+        After a short noise a voice must last longer, after two it must also be nearly as loud; what still goes on is
+        background, and only what is louder starts a voice. What is clearly louder starts it at once. `speaking` ends
+        without a `STOPPED`.
         """
         if not self._voiced_frames:
             return
         self._dismissals = min(self._dismissals + 1, 3)
         self._wary_of_db = self._sum_db / self._voiced_frames
-        over_db = 1.0 + 2.0 * self._dismissals if self.speaking else 3.0 * self._dismissals - 6.0
-        self._wary_db = self._wary_of_db + over_db
+        over_db = (1.0 if self.speaking else self.AFTER_NOISE_DB) + 2.0 * self._dismissals
+        self._wary_db = self._wary_of_db + over_db if self.speaking or self._dismissals > 1 else 0.0
         self._wary_blocks = (2 + self._dismissals) * 1000 // (self.BLOCK * FRAME_MS)
         self._limit_db = max(self._limit_db, self._wary_db)
         self.speaking = False

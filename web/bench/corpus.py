@@ -1,23 +1,26 @@
 """What callers and their rooms sound like, made on the spot: speech, backchannels, noises, backgrounds; and mixtures.
 
-Everything is µ-law at 8 kHz, made from seeds: the same seed gives the same bytes. The speech is the twins' small engine
-in several voices, pitches and loudnesses; the rest is arithmetic on noise and sines. About 5 s for all of it.
+Everything is µ-law at 8 kHz, made from seeds: the same seed gives the same bytes, in any process. The speech is the
+twins' small engine in several voices, pitches and loudnesses; the rest is arithmetic on noise and sines.
 """
 
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import mul
 from random import Random
 from typing import Literal
 
+import msgspec
+
 from engine.audio import BYTES_PER_MS, LINEAR, SAMPLE_RATE_HZ, pcm16_to_mulaw
 from web.bench.noises import BACKGROUNDS, NOISES, Samples, at_level, carried, rms
-from web.twins.speech.voice import speak
 
 Kind = Literal[
     "command", "speech", "digits", "backchannel", "cough", "click", "breath", "slam", "keyboard", "line", "background"
@@ -54,6 +57,7 @@ AUDIBLE_DB = -26.0  # so far under a sound's loud part a 5 ms stretch begins to 
 VOICED_DB = -20.0  # and so far under it a voiced one: as loud as a background at 20 dB
 VOICED_RMS = 400.0  # but no softer than this: -38 dBFS, `noise_floor_db` of the policy and the twins' judge
 _STRETCH = 5 * BYTES_PER_MS
+_LASTING = 8  # stretches: `voice_ms` of the policy; the engine's "z" in "zero" hums for 25 ms, then is silent for 60
 _SHORTEST_PERIOD, _LONGEST_PERIOD = SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 70
 _LOOK = _LONGEST_PERIOD + 20 * BYTES_PER_MS
 
@@ -67,7 +71,7 @@ class Sound:
     onset_ms: float  # the first audible sample of what matters
     kind: Kind
     text: str = ""
-    voiced_ms: float = 0.0  # the first sample of the first voiced sound: after the "s" of "stop"; else the onset
+    voiced_ms: float = 0.0  # the first sample of the first lasting voiced sound: after the "s" of "stop"; or the onset
 
     @property
     def duration_ms(self) -> float:
@@ -92,20 +96,39 @@ def spoken(seed: int = 1) -> tuple[Sound, ...]:
     """Every phrase by every voice, sentences by every second one; pitches and loudnesses go round."""
     chance, made = Random(f"spoken/{seed}"), []  # noqa: S311 — a corpus, no secret
     variants = [(pitch, gain_db) for pitch in PITCHES for gain_db in GAINS_DB]
-    kinds: list[tuple[Kind, Sequence[str]]] = [
-        ("command", COMMANDS), ("speech", SENTENCES), ("digits", DIGITS), ("backchannel", BACKCHANNELS)
-    ]  # fmt: skip
-    for kind, phrases in kinds:
-        for turn, voice in enumerate(VOICES):
+    for kind, number, text, voice in _cast():
+        if number == 0:
             chance.shuffle(variants)
-            for number, text in enumerate(phrases):
-                if kind == "speech" and (number + turn) % 2:
-                    continue
-                pitch, gain_db = variants[number % len(variants)]
-                name = f"{text.rstrip('.?').lower()}/{voice}/x{pitch:g}/{gain_db:g} dB"
-                samples = _scaled(_resampled(_linear(speak(text, voice=voice)), pitch), gain_db)
-                made.append(_sound(name, samples, kind, text))
+        pitch, gain_db = variants[number % len(variants)]
+        name = f"{text.rstrip('.?').lower()}/{voice}/x{pitch:g}/{gain_db:g} dB"
+        samples = _scaled(_resampled(_linear(said()[text, voice]), pitch), gain_db)
+        made.append(_sound(name, samples, kind, text))
     return tuple(made)
+
+
+@lru_cache(maxsize=1)
+def said() -> dict[tuple[str, str], bytes]:
+    """Every phrase by every voice that says it, as the speech engine gives it.
+
+    A process of its own says them, always in the same order: what the engine said before colours what comes next.
+    """
+    child = subprocess.run([sys.executable, "-m", __name__], check=True, capture_output=True, timeout=120)
+    return dict(zip(_sayings(), msgspec.msgpack.decode(child.stdout, type=list[bytes]), strict=True))
+
+
+def _cast() -> Iterator[tuple[Kind, int, str, str]]:
+    """Kind, number in its kind, words and voice of all that is said to the agent; a voice has half of the sentences."""
+    for turn, voice in enumerate(VOICES):
+        texts_of: dict[Kind, Sequence[str]] = {
+            "command": COMMANDS, "speech": SENTENCES[turn % 2 :: 2], "digits": DIGITS, "backchannel": BACKCHANNELS
+        }  # fmt: skip
+        for kind, texts in texts_of.items():
+            yield from ((kind, number, text, voice) for number, text in enumerate(texts))
+
+
+def _sayings() -> list[tuple[str, str]]:
+    babble = [(text, voice) for voice in VOICES[:5] for text in BABBLE]
+    return [(text, voice) for _, _, text, voice in _cast()] + babble
 
 
 @lru_cache(maxsize=32)
@@ -177,7 +200,8 @@ def _sound(name: str, samples: Samples, kind: Kind, text: str = "") -> Sound:
     voiced = onset
     if text:
         strong = max(limit * 10 ** ((VOICED_DB - AUDIBLE_DB) / 10), VOICED_RMS**2)
-        loud = (at for at in audible if _powers(samples[at : at + _STRETCH], _STRETCH)[0] >= strong)
+        strength = _powers(samples, _STRETCH)
+        loud = (at for at in audible if all(power >= strong for power in strength[at // _STRETCH :][:_LASTING]))
         voiced = next((at for at in loud if _is_voiced(samples[at : at + _LOOK])), onset)
     return Sound(name, _mulaw(samples), onset / BYTES_PER_MS, kind, text, voiced / BYTES_PER_MS)
 
@@ -239,8 +263,14 @@ def _babble(chance: Random, length: int) -> list[float]:
     total = [0.0] * length
     for number, voice in enumerate(VOICES[:5]):
         texts = [BABBLE[(number + offset) % len(BABBLE)] for offset in range(len(BABBLE))]
-        said = [value for text in texts for value in _linear(speak(text, voice=voice))]
-        start, gain = chance.randrange(len(said)), 10 ** (chance.uniform(-6, 0) / 20)
-        said = (said[start:] + said * (length // len(said) + 1))[:length]
-        total = [so_far + gain * value for so_far, value in zip(total, said, strict=True)]
+        talk = [value for text in texts for value in _linear(said()[text, voice])]
+        start, gain = chance.randrange(len(talk)), 10 ** (chance.uniform(-6, 0) / 20)
+        talk = (talk[start:] + talk * (length // len(talk) + 1))[:length]
+        total = [so_far + gain * value for so_far, value in zip(total, talk, strict=True)]
     return total
+
+
+if __name__ == "__main__":
+    from web.twins.speech.voice import speak
+
+    sys.stdout.buffer.write(msgspec.msgpack.encode([speak(text, voice=voice) for text, voice in _sayings()]))
