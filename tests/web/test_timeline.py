@@ -132,7 +132,7 @@ def test_colours_change_nothing_but_colours(monkeypatch: pytest.MonkeyPatch) -> 
     coloured = list(render(journal(), color=True))
     assert [ANSI.sub("", line).rstrip() for line in coloured] == EXPECTED.splitlines()
     assert all("\x1b[" in line for line in coloured)
-    assert next(line for line in coloured if "BARGE-IN" in line).count("\x1b[1;33m") == 1
+    assert next(line for line in coloured if "drop what was not heard" in line).count("\x1b[1;33m") == 1
 
 
 def test_the_time_of_day_instead() -> None:
