@@ -20,6 +20,8 @@ class CertificateCheck:
     heard_ms: float = 0.0  # how much of the speech had been heard at the hold
     right_decision: bool = True
 
+    onset_ms: float = 0.0  # on the tap's clock
+
     @property
     def worst_ms(self) -> float:
         return max(self.silent_ms, self.still_heard_ms, self.heard_ms)
@@ -33,11 +35,11 @@ def check_certificates(heard: Heard) -> Iterator[CertificateCheck]:
 
 def _check(heard: Heard, data: dict[str, Any]) -> CertificateCheck:
     line = heard.lived.plan.line
-    onset_ms = (data["onset_at"] - heard.lived.began_at) * 1000
+    onset_ms = data["onset_at"] * 1000 + heard.admitted_ms
     cleared_ms = onset_ms + data["clear_ms"] + line.down_ms
     before = [run for run in heard.runs if run.at_ms < cleared_ms]
     if not before:
-        return CertificateCheck(data)
+        return CertificateCheck(data, onset_ms=onset_ms)
     last = before[-1]
     silent = still = 0.0
     if data.get("silent_ms") is not None:
@@ -52,7 +54,7 @@ def _check(heard: Heard, data: dict[str, Any]) -> CertificateCheck:
     if speech is not None:
         goes_on = any(run.at_ms >= cleared_ms for run in heard.pieces(speech))
         right = goes_on == (data["decision"] == "resumed") or not data["unheard_ms"]
-    return CertificateCheck(data, silent, still, reached, right)
+    return CertificateCheck(data, silent, still, reached, right, onset_ms)
 
 
 def _reached_ms(heard: Heard, utterance: int, last: Run) -> float:
@@ -66,8 +68,7 @@ def _reached_ms(heard: Heard, utterance: int, last: Run) -> float:
 
 def _utterance_began(heard: Heard, utterance: int) -> float:
     """When the service began to send it."""
-    opened_ms = (heard.lived.opened_at - heard.lived.began_at) * 1000
     for record in heard.lived.records:
         if record.name == "UtteranceStarted" and record.data["utterance"] == utterance:
-            return opened_ms + record.at_ms
+            return heard.admitted_ms + record.at_ms
     return 0.0

@@ -13,6 +13,7 @@ class Heard:
     def __init__(self, lived: Lived) -> None:
         self.lived = lived
         self.runs = lived.tap.runs
+        self.admitted_ms = (lived.opened_at - lived.began_at) * 1000  # the journal's 0 on the tap's clock
         self.by_speech: dict[int, list[Run]] = {}  # by the number of the speech's first millisecond
         for run in self.runs:
             speech = self.speech_of(run)

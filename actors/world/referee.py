@@ -86,7 +86,7 @@ def judge(lived: Lived) -> Report:
         lost_ms=tuple(referee.breaks()),
         gaps_ms=tuple(referee.gaps()),
         certificates=certificates,
-        uncertified=_uncertified(rulings, certificates, lived),
+        uncertified=_uncertified(rulings, certificates),
         causeless_held=causeless.count(False),
         causeless_ended=causeless.count(True),
     )
@@ -237,11 +237,10 @@ class _Referee:
                     yield ended
 
 
-def _uncertified(rulings: Iterable[Ruling], certificates: Sequence[CertificateCheck], lived: Lived) -> int:
+def _uncertified(rulings: Iterable[Ruling], certificates: Sequence[CertificateCheck]) -> int:
     """Speeches that a sound silenced, and no certificate near it."""
-    onsets = [(one.data["onset_at"] - lived.began_at) * 1000 for one in certificates]
     cut = [one.onset_ms for one in rulings if one.fate in (Fate.RESUMED, Fate.ENDED) and one.silent_ms is not None]
-    return sum(not any(abs(onset - one) < CERTIFIED_MS for onset in onsets) for one in cut)
+    return sum(not any(abs(one.onset_ms - onset_ms) < CERTIFIED_MS for one in certificates) for onset_ms in cut)
 
 
 def _words_lost(placed: Placed) -> int:
