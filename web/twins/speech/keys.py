@@ -18,6 +18,7 @@ SURE_FRAMES = 2  # so many frames in a row, and it was a key: 60 ms of tone are 
 LEAST_RMS = 400.0
 PURE_SHARE = 0.8  # so much of the sound must be in the two tones
 APART = 4.0  # each of the two is so much stronger than the others of its group
+PEAKS = 1.65, 2.2  # two sines peak at up to twice their RMS, on both sides; speech seldom does
 TWIST = 6.0  # and the two are not further apart than that (8 dB)
 
 
@@ -75,7 +76,8 @@ class KeyEar:
 def _key(frame: bytes, level: float) -> str:
     """The key whose tones this frame is. Goertzel's sums, over exact frequencies, for the few frames that may be."""
     samples = array("h", mulaw_to_pcm16(frame))
-    if not 1.3 <= max(samples) / level <= 2.3:  # two sines peak at twice their RMS; speech higher
+    least, most = PEAKS
+    if not (least <= max(samples) / level <= most and least <= -min(samples) / level <= most):
         return ""
     powers = {hz: sum(sum(map(mul, samples, wave)) ** 2 for wave in waves) for hz, waves in _WAVES.items()}
     found: list[int] = []

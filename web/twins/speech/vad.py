@@ -27,7 +27,10 @@ class VoiceActivity:
 
     def feed(self, frame: bytes) -> bool:
         """One 20 ms frame of µ-law; whether the line is in voice now."""
-        level = rms(frame)
+        return self.hear(rms(frame))
+
+    def hear(self, level: float) -> bool:
+        """As `feed`, by the frame's root mean square alone."""
         loud = level > max(ONSET_RMS, 4 * self._floor)
         if not loud:
             self._floor += 0.02 * (min(level, 500.0) - self._floor)

@@ -62,7 +62,7 @@ class Tap:
         self.agent.append(level > AGENT_RMS)
         self.messages.append(source[0])
         self.offsets.append(source[1])
-        voiced = self._ear.feed(heard)
+        voiced = self._ear.hear(level)
         if voiced and not self._was_voiced:
             self.onsets.append(self.frames)
         if voiced and level > AGENT_RMS:
