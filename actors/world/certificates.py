@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.world.heard import Heard
 from actors.world.tap import Run
+from engine.journal import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,19 @@ def _check(heard: Heard, data: dict[str, Any]) -> CertificateCheck:
 
 def _reached_ms(heard: Heard, utterance: int, last: Run) -> float:
     """How far into an utterance the caller had heard. A frame that was heard twice is one."""
-    began_ms = _utterance_began(heard, utterance)
-    first = next((run for run in heard.runs if run.end_ms > began_ms), last)
-    if first.is_agent and last.is_agent:
-        return last.number + last.ms - first.number
-    return heard.ms_between(began_ms, last.end_ms)
+    began = _began(heard, utterance)
+    if began is None:
+        return 0.0  # nothing of it was sent yet
+    began_ms, ours = heard.admitted_ms + began.at_ms, began.data.get("ours", False)
+    its = [run for run in heard.runs if began_ms < run.end_ms <= last.end_ms and run.is_agent is not ours]
+    if not its:
+        return 0.0
+    return its[-1].end_ms - its[0].at_ms if ours else its[-1].number + its[-1].ms - its[0].number
 
 
-def _utterance_began(heard: Heard, utterance: int) -> float:
-    """When the service began to send it."""
+def _began(heard: Heard, utterance: int) -> Record | None:
+    """The journal's word on when the service began to send it."""
     for record in heard.lived.records:
         if record.name == "UtteranceStarted" and record.data["utterance"] == utterance:
-            return heard.admitted_ms + record.at_ms
-    return 0.0
+            return record
+    return None
