@@ -7,20 +7,22 @@ same calls, by the tutorials' bridge. Over real sockets a few calls go through b
 from __future__ import annotations
 
 import importlib.util
-import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from actors.world.house import CallscopeHouse
-from actors.world.referee import Fate, Report, judge
+from actors.world.referee import Report, judge
 from actors.world.world import CallPlan, Lived, MakeHouse, run_calls
-from engine.audio import FRAME_MS
+from web.bench import turns_real
 from web.bench.contenders import PEERS
 from web.bench.media import machine
 from web.bench.turns_scenes import CONDITIONS, Condition, calls
+from web.bench.turns_tally import WORST, Tally, together
 
 AT_ONCE = 25  # calls that share the jumps of the clock
 
@@ -42,116 +44,6 @@ class Plan:
 
 
 @dataclass
-class Tally:
-    """What the referee found, over many calls."""
-
-    calls: int = 0
-    interruptions: int = 0  # sounds of any kind into a speech of the agent's
-    true: int = 0
-    true_ended: int = 0
-    false: int = 0
-    false_ended: int = 0
-    holds_resumed: int = 0
-    onsets_ms: list[float] = field(default_factory=list)
-    lost_ms: list[float] = field(default_factory=list)
-    gaps_ms: list[float] = field(default_factory=list)
-    longest_silence_ms: float = 0.0
-    overlaps: int = 0
-    overlapping_calls: int = 0
-    words_lost: int = 0
-    certificates: int = 0
-    certificate_error_ms: float = 0.0
-    certificates_wrong: int = 0
-    uncertified: int = 0
-    missed_steps: int = 0
-    worst: list[tuple[str, float, str]] = field(default_factory=list)  # what, how much, which call
-
-    def add(self, report: Report, lived: Lived, name: str) -> None:
-        """One call."""
-        self.calls += 1
-        self.missed_steps += len(lived.missed)
-        for ruling in report.rulings:
-            if ruling.fate not in (Fate.NOTHING, Fate.FINISHED):
-                self._count(ruling.is_speech, ruling.fate)
-            if ruling.is_speech and ruling.fate is Fate.ENDED and ruling.silent_ms is not None:
-                self.onsets_ms.append(ruling.silent_ms)
-            if ruling.is_speech:
-                self.words_lost += ruling.words_lost
-            if ruling.is_speech and ruling.fate in (Fate.RESUMED, Fate.UNTOUCHED):
-                self.worst.append(("missed", 1.0, f"{name}: {ruling.name} at {ruling.onset_ms:.0f} ms"))
-            if not ruling.is_speech and ruling.fate is Fate.ENDED:
-                self.worst.append(("ended by a false one", 1.0, f"{name}: {ruling.name} at {ruling.onset_ms:.0f} ms"))
-        self.false += report.causeless_ended + report.causeless_held
-        self.false_ended += report.causeless_ended
-        self.holds_resumed += report.causeless_held
-        self.lost_ms += report.lost_ms
-        self.gaps_ms += report.gaps_ms
-        self.overlaps += len(report.overlaps)
-        self.overlapping_calls += bool(report.overlaps)
-        self.longest_silence_ms = max(self.longest_silence_ms, report.longest_silence_ms)
-        self.certificates += len(report.certificates)
-        self.uncertified += report.uncertified
-        self.certificates_wrong += sum(not one.right_decision for one in report.certificates)
-        worst_ms = max((one.worst_ms for one in report.certificates), default=0.0)
-        self.certificate_error_ms = max(self.certificate_error_ms, worst_ms)
-        self.worst += [("silence ms", end - start, f"{name} at {start:.0f} ms") for start, end in report.silences]
-        self.worst += [("overlap ms", end - start, f"{name} at {start:.0f} ms") for start, end in report.overlaps]
-        self.worst += [("lost ms", abs(ms), name) for ms in report.lost_ms if ms]
-        self.worst += [("certificate ms", worst_ms, name)]
-
-    def _count(self, is_speech: bool, fate: Fate) -> None:
-        self.interruptions += 1
-        if is_speech:
-            self.true += 1
-            self.true_ended += fate is Fate.ENDED
-        elif fate is not Fate.OVERTAKEN:
-            self.false += 1
-            self.false_ended += fate is Fate.ENDED
-            self.holds_resumed += fate is Fate.RESUMED
-
-    def figures(self, onsets_ms: Sequence[float] | None = None) -> dict[str, Any]:
-        """For the table and the JSON. `onsets_ms`: instead of our own."""
-        return {
-            "calls": self.calls,
-            "interruptions": self.interruptions,
-            "onset_to_silence_ms": percentiles(self.onsets_ms if onsets_ms is None else onsets_ms),
-            "true_rate": _share(self.true_ended, self.true),
-            "false_rate": _share(self.false_ended, self.false),
-            "true": self.true,
-            "false": self.false,
-            "holds_resumed": self.holds_resumed,
-            "resume_error_frames_max": max((abs(ms) for ms in self.lost_ms), default=0.0) / FRAME_MS,
-            "gap_ms_max": max(self.gaps_ms, default=0.0),
-            "longest_silence_ms": round(self.longest_silence_ms, 1),
-            "overlaps": self.overlaps,
-            "words_lost": self.words_lost,
-            "certificates": self.certificates,
-            "certificate_error_frames_max": round(self.certificate_error_ms / FRAME_MS, 2),
-            "certificates_wrong": self.certificates_wrong,
-            "uncertified": self.uncertified,
-            "missed_steps": self.missed_steps,
-        }
-
-    def worst_of(self, what: str, many: int = 5) -> list[str]:
-        """Where to look first."""
-        found = sorted((one for one in self.worst if one[0] == what), key=lambda one: -one[1])[:many]
-        return [f"{value:.0f} {where}" for _, value, where in found]
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p95, p99 and the largest, each a value that occurred; empty when there is none."""
-    if not values:
-        return {}
-    ordered = sorted(values)
-    ranks = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[math.ceil(len(ordered) * share) - 1], 1) for name, share in ranks.items()}
-
-
-@dataclass
 class Result:
     """One run of the bench."""
 
@@ -160,7 +52,7 @@ class Result:
     seed: int
     ours: dict[str, Tally] = field(default_factory=dict)
     naive: dict[str, Tally] = field(default_factory=dict)
-    real: dict[str, Any] = field(default_factory=dict)
+    real: dict[str, Tally] = field(default_factory=dict)
     took_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -170,34 +62,23 @@ class Result:
             "command": self.command,
             "machine": self.machine,
             "seed": self.seed,
-            **_together(self.ours),
+            **_all_of(self.ours),
             "conditions": {name: tally.figures() for name, tally in self.ours.items()},
-            "naive": {**_together(self.naive), "conditions": {n: t.figures() for n, t in self.naive.items()}},
-            "real": self.real,
+            "naive": {**_all_of(self.naive), "conditions": {n: t.figures() for n, t in self.naive.items()}},
+            "real": {**_all_of(self.real), "lines": {name: tally.figures() for name, tally in self.real.items()}},
             "took_s": self.took_s,
             "notes": self.notes,
-            "worst": {what: _all(self.ours).worst_of(what) for what in WORST},
+            "worst": {what: together(self.ours.values()).worst_of(what) for what in WORST},
         }
 
 
-WORST = ("missed", "ended by a false one", "silence ms", "overlap ms", "lost ms", "certificate ms")
 HEADLINE = frozenset(condition.name for condition in CONDITIONS if condition.is_headline)
 
 
-def _together(tallies: dict[str, Tally]) -> dict[str, Any]:
+def _all_of(tallies: dict[str, Tally]) -> dict[str, Any]:
     """All conditions as one; the onset's percentiles of the headline ones only."""
     onsets = [ms for name, tally in tallies.items() if name in HEADLINE for ms in tally.onsets_ms]
-    return _all(tallies).figures(onsets) if tallies else {}
-
-
-def _all(tallies: dict[str, Tally]) -> Tally:
-    total = Tally()
-    for tally in tallies.values():
-        for name, value in vars(tally).items():
-            present = getattr(total, name)
-            largest = name in ("longest_silence_ms", "certificate_error_ms")
-            setattr(total, name, max(present, value) if largest else present + value)
-    return total
+    return together(tallies.values()).figures(onsets) if tallies else {}
 
 
 def play(
@@ -222,7 +103,9 @@ def play(
         nonlocal done
         done += 1
         condition, number = names.pop(id(one.plan))
-        tallies[condition.name].add(judge(one), one, f"{condition.name} #{number}")
+        tally = tallies[condition.name]
+        tally.add(judge(one), f"{condition.name} #{number}")
+        tally.missed_steps += len(one.missed)
         if done % 20 == 0:
             say(f"{done} of {many} calls, {time.perf_counter() - began:.0f} s")
 
@@ -255,6 +138,14 @@ def in_virtual_time(plan: Plan, result: Result, *, say: Say) -> None:
     began = time.perf_counter()
     result.naive = play(house, plan.naive_calls, plan.seed, say=lambda line: say(f"the tutorials' bridge: {line}"))
     result.took_s["naive"] = round(time.perf_counter() - began, 1)
+
+
+async def over_sockets(plan: Plan, result: Result, *, say: Say) -> None:
+    """A few calls through both twins."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="callscope-turns-") as folder:
+        result.real = await turns_real.over_sockets(plan.real_calls, plan.seed, Path(folder), say=say)
+    result.took_s["real"] = round(time.perf_counter() - began, 1)
 
 
 def new_result(plan: Plan) -> Result:

@@ -8,7 +8,7 @@ import trio
 from cyclopts import App
 from rich.console import Console
 
-app = App(name="bench", help="Measure: frames, calls, webhooks; against peers in the same run.")
+app = App(name="bench", help="Measure: frames, calls, webhooks, turns; against peers in the same run.")
 console = Console(highlight=False)
 
 
@@ -96,3 +96,36 @@ def soak(*, minutes: int = 30, calls: int = 150, json: Path | None = None) -> No
     if result.problems:
         raise SystemExit(1)
     console.print("[bold green]✓[/] nothing grew")
+
+
+@app.command
+def turns(*, quick: bool = False, json: Path | None = None, seed: int = 1, sockets: bool = True) -> None:
+    """Interruptions, coughs and noise: how soon the agent is silent, and how often it is fooled.
+
+    Ten thousand interruptions in virtual time on the real actors, the same calls with the tutorials' logic, and a few
+    calls over real sockets with real speech.
+
+    Parameters
+    ----------
+    quick
+        Under two minutes: a tenth of the calls.
+    json
+        Write all figures to this file.
+    seed
+        Of the corpus, the callers, the lines and the agents: the same seed gives the same calls.
+    sockets
+        `--no-sockets` leaves the calls over real sockets out.
+    """
+    from web.bench.report import write_json  # noqa: PLC0415
+    from web.bench.turns import Plan, in_virtual_time, new_result, over_sockets  # noqa: PLC0415
+    from web.bench.turns_report import print_turns  # noqa: PLC0415
+
+    plan = Plan.quick(seed) if quick else Plan(seed=seed)
+    result = new_result(plan)
+    with console.status("starting…") as status:
+        in_virtual_time(plan, result, say=status.update)
+        if sockets:
+            trio.run(lambda: over_sockets(plan, result, say=status.update))
+    print_turns(result, console)
+    if json is not None:
+        write_json(result.figures(), json)
