@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from actors.supervisor import Supervisor
 from web.agents import LoadedAgent
 from web.app import create_app, open_runtime
 from web.front_door import serve
+from web.memory import calm_collector, steady_allocator, trim_until
 from web.settings import Settings
 from web.siblings import Place
 from web.worker import Orders, drain, pass_on_to, serve_siblings, vapi_way, wait_drained
@@ -26,20 +26,6 @@ DRAIN_PATIENCE_S = 30.0
 # Hypercorn can take a connection for idle while a request is under way on it (the next request of a kept connection
 # overtakes its own "idle" note), and closes it when this is over: so it must be longer than any answer of ours.
 KEEP_ALIVE_S = 75.0
-# New objects before a look at the young; every 10th look goes further, every 100th to all. So seldom that steady speech
-# sees none, so often that the HTTP libraries' cycles (8 kB a call) do not pile up: a soak found that they did.
-GC_THRESHOLDS = (5_000, 10, 10)
-
-
-def calm_collector() -> None:
-    """Take all that was loaded so far out of the garbage collector's sight, and have it look seldom.
-
-    A full collection walks every object that lives: 40 ms for our imports alone, during which nobody hears anything.
-    Frozen, they are never walked again. Measured in decision 0006.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def is_media(head: bytes) -> bool:
@@ -68,8 +54,11 @@ async def serve_calls(
     config.keep_alive_timeout = KEEP_ALIVE_S
     async with open_runtime(settings, loaded, place=place) as runtime, trio.open_nursery() as nursery:
         calm_collector()
+        trim = steady_allocator()
         supervisor, siblings = runtime.supervisor, runtime.siblings
         over = trio.Event()
+        if trim is not None:
+            nursery.start_soon(trim_until, over, trim)
         if siblings is not None:
             await nursery.start(serve_siblings, runtime, siblings, config, over)
         shutdown: Callable[[], Awaitable[None]]
