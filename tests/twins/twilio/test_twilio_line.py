@@ -24,7 +24,8 @@ from web.twins.speech.vad import rms
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.settings import Faults
 from web.twins.twilio.speaker import Speaker
-from web.twins.twilio.stream import Stream, StreamSpec
+from web.twins.twilio.spec import StreamSpec
+from web.twins.twilio.stream import Stream
 from web.twins.twilio.tap import SOUND
 
 SID = "MZ1"

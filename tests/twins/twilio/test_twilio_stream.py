@@ -16,7 +16,7 @@ from websockets.sync.server import ServerConnection
 from engine.agent import CallerStep
 from tests.twins.twilio.harness import TOKEN, TONE, MediaServer, World, is_event, open_world, stream_twiml
 from web.twins.twilio.settings import Faults
-from web.twins.twilio.stream import url_problem
+from web.twins.twilio.spec import url_problem
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "twilio"
 

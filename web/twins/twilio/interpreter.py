@@ -16,7 +16,8 @@ from web.twins.speech.keys import key_tones
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.problems import TEXTS, TwimlProblem
 from web.twins.twilio.settings import TwinSettings
-from web.twins.twilio.stream import Stream, StreamSpec, url_problem
+from web.twins.twilio.spec import StreamSpec, url_problem
+from web.twins.twilio.stream import Stream
 from web.twins.twilio.webhooks import Document, Webhooks
 
 APPLICATION_ERROR = "We are sorry, an application error has occurred. Goodbye."

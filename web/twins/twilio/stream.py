@@ -13,7 +13,6 @@ import json
 from base64 import b64decode, b64encode
 from binascii import Error as NoBase64
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +31,7 @@ from twilio.request_validator import RequestValidator
 from engine.audio import FRAME_MS, SILENCE_FRAME
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.settings import Faults
+from web.twins.twilio.spec import StreamSpec
 from web.twins.twilio.way import Way
 
 CONNECT_S = 5.0
@@ -39,25 +39,12 @@ CLOSE_S = 1.0
 SLACK_S = 0.1
 MOST_WAITING = 500  # frames: ten seconds during which a server does not read
 FIRST_TIMESTAMP_MS = 62
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Carrier = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 _FIELDS = {
     "media": {"event", "streamSid", "media"},
     "mark": {"event", "streamSid", "mark"},
     "clear": {"event", "streamSid"},
 }
-
-
-@dataclass(frozen=True)
-class StreamSpec:
-    """`<Stream>` with its parameters."""
-
-    url: str
-    sid: str
-    name: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    status_url: str = ""
-    status_method: str = "POST"
 
 
 @dataclass
@@ -324,11 +311,3 @@ class Stream:
             self._send.send_nowait((due, message))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self.call.tap.note("frame dropped")
-
-
-def url_problem(url: str) -> int | None:
-    """Why Twilio would not open this address; plain `ws` is for loopback only (specs/decisions/0003)."""
-    parts = urlsplit(url)
-    if parts.scheme == "wss" or (parts.scheme == "ws" and parts.hostname in LOOPBACK):
-        return 31920 if parts.query else None
-    return 31922
