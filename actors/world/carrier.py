@@ -144,7 +144,7 @@ class Carrier:
         return self._open
 
     def now_ms(self) -> float:
-        return (self._timetable.now() - self.began_at) * 1000
+        return round((self._timetable.now() - self.began_at) * 1000, 3)
 
     def open(self, listener: WireListener, parameters: Mapping[str, str]) -> None:
         """Twilio's socket is open: the first messages, and then a frame each 20 ms both ways."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -49,18 +50,18 @@ def _key(name: str) -> Callable[[Figures], float | None]:
 
 
 GOALS = (
-    Goal("onset → silence p50, quiet and 20 dB (ms)", _onset("p50"), most=60),
-    Goal("onset → silence p95, quiet and 20 dB (ms)", _onset("p95"), most=120),
-    Goal("true interruptions that ended the speech", _key("true_rate"), least=0.99, form="{:.1%}"),
+    Goal("onset → silence p50, ms", _onset("p50"), most=60),
+    Goal("onset → silence p95, ms", _onset("p95"), most=120),
+    Goal("true ones that ended a speech", _key("true_rate"), least=0.99, form="{:.1%}"),
     Goal("false ones that ended a speech", _key("false_rate"), most=0.01, form="{:.1%}"),
-    Goal("lost or repeated where it goes on (frames)", _key("resume_error_frames_max"), most=1.0, form="{:.1f}"),
+    Goal("lost or repeated, frames", _key("resume_error_frames_max"), most=1.0, form="{:.1f}"),
     Goal("two voices at once", _key("overlaps"), most=0),
-    Goal("longest silence (ms)", _key("longest_silence_ms"), most=2000),
-    Goal("words of the caller that Vapi never got", _key("words_lost"), most=0),
-    Goal("certificate against tap (frames)", _key("certificate_error_frames_max"), most=1.0, form="{:.1f}"),
+    Goal("longest silence, ms", _key("longest_silence_ms"), most=2000),
+    Goal("words that Vapi never got", _key("words_lost"), most=0),
+    Goal("certificate and tap, frames", _key("certificate_error_frames_max"), most=1.0, form="{:.1f}"),
 )
-_NOT_THEIRS = {"certificate against tap (frames)"}  # it writes none
-_NOT_REAL = _NOT_THEIRS | {"words of the caller that Vapi never got"}  # nobody knows the truth there
+_NOT_THEIRS = {"certificate and tap, frames"}  # it writes none
+_NOT_REAL = _NOT_THEIRS | {"words that Vapi never got"}  # nobody knows the truth there
 
 
 def goals_met(result: Result) -> dict[str, bool]:
@@ -73,11 +74,13 @@ def print_turns(result: Result, console: Console) -> None:
     """Goals first, then the conditions, then where to look."""
     figures = result.figures()
     real = figures["real"] if result.real else {}
+    title = f"turn-taking: {figures.get('interruptions', 0)} interruptions in virtual time, seed {result.seed}"
     table = Table(
-        title=f"turn-taking: {figures.get('interruptions', 0)} interruptions in virtual time, seed {result.seed}"
+        title=title,
+        caption="onset → silence: in quiet and at 20 dB only. wires: real sockets. guides: what tutorials teach",
     )
-    for heading in ("", "goal", "callscope", "", "over sockets", "", "tutorials' bridge"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
+    for heading in ("", "goal", "ours", "", "wires", "", "guides"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for goal in GOALS:
         sockets = {} if goal.what in _NOT_REAL else real
         theirs = {} if goal.what in _NOT_THEIRS else figures["naive"]
@@ -104,28 +107,25 @@ def _tick(goal: Goal, figures: Figures) -> str:
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Figures], float | None], str], ...] = (
-    ("calls", _key("calls"), "{:.0f}"),
     ("cuts", _key("interruptions"), "{:.0f}"),
     ("true", _key("true_rate"), "{:.1%}"),
     ("false", _key("false_rate"), "{:.1%}"),
-    ("held on", _key("holds_resumed"), "{:.0f}"),
+    ("held", _key("holds_resumed"), "{:.0f}"),
     ("p50", _onset("p50"), "{:.0f}"),
     ("p95", _onset("p95"), "{:.0f}"),
-    ("p99", _onset("p99"), "{:.0f}"),
-    ("frames", _key("resume_error_frames_max"), "{:.1f}"),
-    ("overlaps", _key("overlaps"), "{:.0f}"),
-    ("silence ms", _key("longest_silence_ms"), "{:.0f}"),
-    ("words lost", _key("words_lost"), "{:.0f}"),
-    ("certif.", _key("certificate_error_frames_max"), "{:.1f}"),
-    ("without", _key("uncertified"), "{:.0f}"),
+    ("lost", _key("resume_error_frames_max"), "{:.0f}"),
+    ("both", _key("overlaps"), "{:.0f}"),
+    ("none", _key("longest_silence_ms"), "{:.0f}"),
+    ("cert.", _key("certificate_error_frames_max"), "{:.0f}"),
 )
+"""Heading, figure, form. held: false ones after which the speech went on; lost: frames; both, none: who was heard."""
 
 
 def _conditions(title: str, conditions: Mapping[str, Figures]) -> Table:
-    table = Table(title=title)
-    table.add_column("")
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), collapse_padding=True)
+    table.add_column("", no_wrap=True)
     for heading, _, _ in _COLUMNS:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, figures in conditions.items():
         if figures["calls"]:
             found = [(read(figures), form) for _, read, form in _COLUMNS]

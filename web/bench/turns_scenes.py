@@ -79,7 +79,7 @@ class Condition:
         steps = list((self.sounds or usual)(chance))
         background = b""
         if self.snr_db is not None:
-            steps = [Step(one.when, levelled(one.say), patience_s=one.patience_s) for one in steps]
+            steps = [replace(one, say=levelled(one.say)) if one.say is not None else one for one in steps]
             name = chance.choice(sorted(corpus.backgrounds()))
             background = background_at(name, self.snr_db)
         return CallPlan(
@@ -188,16 +188,14 @@ def _sound(one: corpus.Sound) -> Sound:
     return Sound(one.name, one.mulaw, one.onset_ms, kind, one.text)
 
 
-def levelled(sound: Sound | None) -> Sound | None:
-    """What is said, at one loudness for all: then a background has one distance to it. Noises stay as they are."""
-    return _levelled(sound) if sound is not None and sound.text else sound
-
-
 @lru_cache(maxsize=512)
-def _levelled(sound: Sound) -> Sound:
+def levelled(sound: Sound) -> Sound:
+    """What is said, at one loudness for all: then a background has one distance to it. Noises stay as they are."""
+    if not sound.text:
+        return sound
     by_db = _db(USUAL_LEVEL / max(1.0, corpus.level_of([LINEAR[code] for code in sound.mulaw])))
     louder = corpus.louder(corpus.Sound(sound.name, sound.mulaw, sound.onset_ms, "speech"), by_db)
-    return Sound(sound.name, louder.mulaw, sound.onset_ms, sound.kind, sound.text)
+    return replace(sound, mulaw=louder.mulaw)
 
 
 @lru_cache(maxsize=64)

@@ -89,6 +89,8 @@ class NaiveAgent:
 class NaiveHouse:
     """Fulfils `actors.world.house.House`."""
 
+    call = NaiveCall
+
     def __init__(self, plane: Plane, vapi_calls: VapiCalls) -> None:
         self.plane, self.vapi_calls = plane, vapi_calls
         self.nursery: trio.Nursery
@@ -102,7 +104,7 @@ class NaiveHouse:
     def ring(self, call_sid: str) -> Ringing:
         self.count += 1
         call_id = f"naive-{self.count}"
-        return Ringing(call_id, NaiveCall(self, call_id), {})
+        return Ringing(call_id, self.call(self, call_id), {})
 
     def given_back(self, call_sid: str) -> str:
         return ""
