@@ -64,7 +64,7 @@ class Turns(_Strict, frozen=True):
     hold: bool = True  # silence the agent at the first voice, decide afterwards; false: only words interrupt
     voice_ms: VoiceMs = 40  # so much voiced audio in a row is a voice: the agent is held
     min_speech_ms: Ms = 160  # a voice shorter than this, without words, was a noise: the agent goes on at once
-    confirm_ms: Ms = 700  # so long after the voice ended we wait for its words; none: the agent goes on
+    confirm_ms: Ms = 900  # so long after the voice began we wait for its words; none: the agent goes on
     longest_hold_ms: Ms = 1500  # a voice that brings no words for so long is background: the agent goes on
     debounce_ms: Ms = 300  # the caller must be quiet for so long before the agent may be heard; the latest words win
     partial_chars: Chars = 3  # a transcript with fewer characters means nothing: "more than two"
@@ -129,6 +129,7 @@ class Reply(_Strict, frozen=True):
     say: str
     tool: ToolCallPlan | None = None
     before_tool: str = ""  # said while the tool runs
+    think_ms: int = 0  # so much longer than usual before anything is said
     end: bool = False  # hang up after saying it
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.call import Call
 
 USER_INTERRUPTED_GUARD_S = 0.1  # audio just after `user-interrupted` may be of the old turn (reference/vapi.md §4.6)
+WORDS_FOLLOW_S = 0.3  # words come at least so long after the voice
 VERDICT_S = 1.0  # so long we wait for Vapi to say whether it heard the interruption too
 LONGEST_SHUT_S = 3.0  # "stop" was said, and Vapi talks on: so long nobody hears it
 LONGEST_SPEECH_S = 120.0
@@ -250,7 +251,8 @@ def _due_speaking(call: Call) -> Iterator[Due]:
             lambda at: e.FalseAlarm(at=at, reason="no words"),
         )
     else:
-        yield call.voice_at + turns.confirm_ms / 1000, lambda at: e.FalseAlarm(at=at, reason="no words")
+        last = max(call.onset_at + turns.confirm_ms / 1000, call.voice_at + WORDS_FOLLOW_S)
+        yield last, lambda at: e.FalseAlarm(at=at, reason="no words")
 
 
 def _due_gate(call: Call) -> Iterator[Due]:

@@ -43,6 +43,7 @@ class Stack:
     account_sid: str
     auth_token: str = field(repr=False)
     http: httpx.AsyncClient = field(repr=False)
+    sounds: Path | None = None  # the folder of the files that scripts name as sounds
 
     @property
     def journal(self) -> Path:
@@ -50,7 +51,9 @@ class Stack:
 
     async def place_call(self, script: Sequence[CallerStep], *, from_number: str = CALLER, voice: str = "en-GB") -> str:
         """Let a scripted caller phone the agent. Returns Twilio's CallSid."""
-        return await place_call(self.http, self.twilio.url, script, from_number=from_number, voice=voice)
+        return await place_call(
+            self.http, self.twilio.url, script, from_number=from_number, voice=voice, sounds=self.sounds
+        )
 
     async def wait_call(self, call_sid: str, *, timeout_s: float = CALL_S) -> Mapping[str, Any]:
         """What the Twilio twin knows of a call once it is over."""
@@ -64,9 +67,16 @@ async def place_call(
     *,
     from_number: str = CALLER,
     voice: str = "en-GB",
+    sounds: Path | None = None,
 ) -> str:
-    """Ask a Twilio twin for an inbound call by a scripted caller. Returns its CallSid."""
+    """Ask a Twilio twin for an inbound call by a scripted caller. Returns its CallSid.
+
+    Args:
+        sounds: the folder of the files that the script names as sounds.
+    """
     body = {"from": from_number, "to": NUMBER, "voice": voice, "script": msgspec.to_builtins(list(script))}
+    if sounds is not None:
+        body["sounds"] = str(sounds)
     answer = await http.post(f"{twilio_url}/twin/calls", json=body)
     answer.raise_for_status()
     return str(answer.json()["sid"])
@@ -154,7 +164,16 @@ async def open_stack(
             await rest.point_number(
                 NUMBER, voice_url=f"{public_url}/webhook/twilio", status_url=f"{public_url}/webhook/twilio/status"
             )
-            stack = Stack(data, twilio, vapi, service, ACCOUNT_SID, auth_token, http)
+            stack = Stack(
+                data,
+                twilio,
+                vapi,
+                service,
+                ACCOUNT_SID,
+                auth_token,
+                http,
+                sounds=agent if agent.is_dir() else agent.parent,
+            )
             _announce(stack)
             yield stack
     finally:

@@ -58,14 +58,28 @@ async def judge(
         for words in agent.twin.agreed_words.get(channel, []):
             if words not in " ".join(texts):
                 problems.append(f"nobody heard the {channel} say {words!r}")
+    problems += _turn_problems(agent, records)
     barge_ins = tuple(known.get("barge_ins", ()))
     problems += _barge_in_problems(agent, barge_ins)
     return Verdict(caller, spoken, barge_ins, tuple(problems))
 
 
+def _turn_problems(agent: Agent, records: Sequence[Record]) -> list[str]:
+    """Noises must not end a speech, and a slow answer must be bridged."""
+    problems = []
+    noises = sum(bool(step.sound) and step.barge_in_ms is not None for step in agent.twin.caller)
+    resumed = sum(r.name == "Interruption" and r.data.get("decision") == "resumed" for r in records)
+    if resumed < noises:
+        problems.append(f"{noises} noises while the agent spoke, after {resumed} it went on")
+    slow = any(reply.think_ms > agent.silence.filler_after_ms * 2 for reply in agent.twin.replies)
+    if slow and agent.silence.fillers != "off" and not any(r.name == "Line" for r in records):
+        problems.append("nobody bridged the wait for a slow answer")
+    return problems
+
+
 def _barge_in_problems(agent: Agent, barge_ins: Sequence[Mapping[str, Any]]) -> list[str]:
     problems = []
-    planned = sum(step.barge_in_ms is not None for step in agent.twin.caller)
+    planned = sum(bool(step.say) and step.barge_in_ms is not None for step in agent.twin.caller)
     if len(barge_ins) < planned:
         problems.append(f"{planned} barge-in planned, {len(barge_ins)} happened")
     for one in barge_ins:

@@ -121,7 +121,7 @@ def test_a_longer_noise_and_background_that_does_not_end() -> None:
         e.CallerVoice(at=7.0, onset_at=6.96),
         e.CallerQuiet(at=7.5, voiced_ms=400),
         e.AgentTranscript(at=8.4, text="as I said", final=False),
-    )[-1] == "8.200 speaking: LetSpeak"  # fmt: skip
+    )[-1] == "7.860 speaking: LetSpeak"  # fmt: skip
     assert tell(
         *UP, *GREETING, *TALKING,
         e.CallerVoice(at=7.0, onset_at=6.96),
@@ -196,7 +196,7 @@ def test_a_partial_transcript_interrupts_and_two_letters_do_not() -> None:
         assert tell(*speaking, e.CallerTranscript(at=6.0, text=text, final=final))[-1] == "5.000 listening → speaking"
     late = (*speaking, e.CallerVoice(at=5.5, onset_at=5.46), e.CallerQuiet(at=5.9, voiced_ms=240))
     assert tell(*late, e.CallerTranscript(at=6.9, text="eight works", final=True))[-2:] == [
-        "6.600 speaking: LetSpeak",
+        "6.360 speaking: LetSpeak",
         "6.900 speaking → interrupted: Drop",
     ]
 

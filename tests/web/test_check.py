@@ -58,7 +58,7 @@ ONE_FAULT = [
     ("limits: {idle_s: 0}\n", "must be more than 0 and at most 86400, not 0"),
     ("limits: {concurrent_calls: 0}\n", "must be at least 1, not 0"),
     ("turns:\n  confirm_ms: 1600\n", "2:15: `confirm_ms` (1600) must not be longer than `longest_hold_ms` (1500)"),
-    ("turns:\n  longest_hold_ms: 100\n", "2:20: `confirm_ms` (700) must not be longer than `longest_hold_ms` (100)"),
+    ("turns:\n  longest_hold_ms: 100\n", "2:20: `confirm_ms` (900) must not be longer than `longest_hold_ms` (100)"),
     ("turns: {act_on: final}\n", "must be one of finals, partials, not 'final'; did you mean `finals`?"),
     ("turns: {phrases: {always_interrupt: stop}}\n", "1:37: `always_interrupt` must be a list, not 'stop': write [\""),
     ("turns: {phrases: {never_interrupt: {a: b}}}\n", "`never_interrupt` must be a list, not a mapping"),

@@ -61,6 +61,8 @@ class Conversation:
         await trio.sleep(self._state.dials.model_latency_ms / 1000)
         thought = self._brain.think(said.text)
         self._state.timeline.note("thinks", fits=thought.reply is not None)
+        if thought.reply is not None:
+            await trio.sleep(thought.reply.think_ms / 1000)
         await trio.sleep_until(said.over_ms / 1000 + self._wait_s)
         model_ms = (trio.current_time() - began) * 1000
         if thought.reply is not None and thought.reply.tool is not None:
