@@ -383,12 +383,14 @@ class Bridge:
         certificate.decide(now, "dropped", "over")
         self._note("Interruption", certificate.data())
 
-    def play_line(self, mulaw: bytes) -> None:
-        """One of our own sentences, as an utterance of its own, whole frames."""
+    def play_line(self, mulaw: bytes) -> bool:
+        """One of our own sentences, as an utterance of its own, whole frames; False if the agent began meanwhile."""
         now = self._clock()
-        if self._line is not None:
-            self._make(self._playout.push(mulaw, now, ours=True))
-            self._make(self._playout.finish(now, ours=True))
+        if self._line is None or not self._playout.may_say:
+            return False
+        self._make(self._playout.push(mulaw, now, ours=True))
+        self._make(self._playout.finish(now, ours=True))
+        return True
 
     def tell_agent(self, message: bytes) -> bool:
         """A text frame to Vapi; False when there is no agent to tell."""

@@ -381,8 +381,7 @@ class CallActor:
             if self.bridge.tell_agent(vapi.say(text)):
                 self.note("Line", {"kind": order.kind, "text": text, "how": "vapi"})
                 return
-        if clip is not None:
-            self.bridge.play_line(clip.mulaw)
+        if clip is not None and self.bridge.play_line(clip.mulaw):
             self.note("Line", {"kind": order.kind, "text": clip.text, "how": "clip"})
 
     async def _dial_agent(self) -> None:

@@ -77,6 +77,7 @@ class Call(msgspec.Struct, frozen=True):
     utterance: int = 0  # the epoch that may be heard; marks and ends of older ones change nothing
     ours: bool = False  # it is one of our own lines
     agent_talking: bool = False  # by Vapi's word (speech-update), not by sound
+    talking_at: float = 0.0  # … since when
     agent_words: str = ""  # what the agent says, or said last
     words_over: bool = False  # … and that is complete: what comes is of its next speech
     alive_at: float = 0.0  # last sign of life of the agent
@@ -282,7 +283,7 @@ def _fell_silent(call: Call, event: e.AgentFellSilent) -> dict[str, Any]:
 
 
 def _speech(call: Call, event: e.AgentSpeechStarted) -> dict[str, Any]:
-    return {"agent_talking": True, "active_at": event.at, "alive_at": event.at}
+    return {"agent_talking": True, "talking_at": event.at, "active_at": event.at, "alive_at": event.at}
 
 
 def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:

@@ -178,7 +178,7 @@ class Playout:
         return True
 
     def push(self, mulaw: bytes, now: float, *, ours: bool = False) -> list[Move]:
-        """Audio from the agent, or a line of `ours`."""
+        """Audio from the agent, or a line of `ours`: all of it at once, and only when `may_say`."""
         if self.gate is SHUT and not ours:
             if now < self._shut_until:
                 self.stale_ms += duration_ms(mulaw)
@@ -193,6 +193,14 @@ class Playout:
         self._pushed_at = now
         self._bound()
         return self._send(now) if self.gate is OPEN else []
+
+    @property
+    def may_say(self) -> bool:
+        """Whether a line of ours would be heard now, and not in the middle of the agent's speech or behind it."""
+        agent_speaks = (self._running and not self.ours and not self._closed) or (
+            bool(self._waiting) and not self._waiting_ours
+        )
+        return self.gate is OPEN and not agent_speaks and not self._later
 
     def _goes_on(self, ours: bool) -> bool:
         """Whether audio belongs to the speech at hand."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.call import Call
 
 USER_INTERRUPTED_GUARD_S = 0.1  # audio just after `user-interrupted` may be of the old turn (reference/vapi.md §4.6)
+SOUND_FOLLOWS_S = 0.5  # Vapi says that it speaks: its sound is on its way, and waits a little before it leaves
 WORDS_FOLLOW_S = 0.3  # words come at least so long after the voice
 VERDICT_S = 1.0  # so long we wait for Vapi to say whether it heard the interruption too
 LONGEST_SHUT_S = 3.0  # "stop" was said, and Vapi talks on: so long nobody hears it
@@ -207,6 +208,8 @@ def _due_owed(call: Call, since: float) -> Iterator[Due]:
     if call.ours:
         return
     quiet_at = max(since, call.sound_at)
+    if call.agent_talking and call.owed_for != "stall":
+        quiet_at = max(quiet_at, call.talking_at + SOUND_FOLLOWS_S)
     if call.lines_said:
         if "progress" in lines:
             yield quiet_at + silence.progress_after_ms / 1000, lambda at: e.ProgressDue(at=at)

@@ -253,17 +253,18 @@ def test_our_line_and_then_the_answer() -> None:
     assert heard_bytes(playout.let_speak(now=1.5)) == numbered(20, 5) + numbered(50, 10)
 
 
-def test_our_line_while_the_gate_is_held() -> None:
-    """The answer waits, and a line of ours behind it."""
+def test_our_lines_never_cut_into_the_agent() -> None:
+    """Not while it speaks, nor while what it said waits; between two speeches, and after one that is complete, yes."""
     playout = Playout()
-    playout.hold(now=1.0)
-    assert playout.push(numbered(0, 10), now=1.1) == []
-    assert playout.push(numbered(50, 10), now=1.2, ours=True) == []
-    playout.finish(now=1.25)
-    playout.finish(now=1.25, ours=True)
-    moves = playout.let_speak(now=1.3)
-    assert [move for move in moves if isinstance(move, Started)] == [Started(1), Started(2, ours=True)]
-    assert heard_bytes(moves) == numbered(0, 10) + numbered(50, 10)
+    assert playout.may_say
+    playout.push(numbered(0, 2), now=1.0)
+    assert not playout.may_say, "it is about to begin"
+    playout.push(numbered(2, 10), now=1.02)
+    assert not playout.may_say
+    playout.finish(now=1.3)
+    assert playout.may_say, "it is complete; ours comes behind it"
+    playout.hold(now=1.31)
+    assert not playout.may_say, "the caller speaks"
 
 
 def late_clump(playout: Playout, now: float) -> None:
