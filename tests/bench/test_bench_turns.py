@@ -12,7 +12,6 @@ from rich.console import Console
 
 from actors.world.referee import Fate, Ruling
 from engine.audio import LINEAR
-from web.bench import turns_real
 from web.bench.corpus import level_of
 from web.bench.report import write_json
 from web.bench.turns import HEADLINE, Plan, in_virtual_time, naive_house, new_result, one_call, over_sockets, play
@@ -128,11 +127,11 @@ def test_without_a_checkout_the_peer_is_left_out(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_over_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_over_sockets() -> None:
     """Both twins, real speech, one call on one kind of line."""
-    monkeypatch.setattr(turns_real, "LINES", {"quiet": {}})
-    result = new_result(Plan(real_calls=1))
-    trio.run(lambda: over_sockets(Plan(real_calls=1), result, say=lambda line: None))
+    plan = Plan(real_calls=1, real_lines=("quiet",))
+    result = new_result(plan)
+    trio.run(lambda: over_sockets(plan, result, say=lambda line: None))
     quiet = result.real["quiet"].figures()
     assert quiet["calls"] == 1 and quiet["interruptions"] >= 3
     assert quiet["true"] >= 1 and quiet["certificates"] >= 1

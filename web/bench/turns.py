@@ -35,12 +35,13 @@ class Plan:
 
     calls: int = 2600  # some ten thousand sounds
     naive_calls: int = 400
-    real_calls: int = 12
+    real_calls: int = 8  # at once, on each kind of line
+    real_lines: tuple[str, ...] = tuple(turns_real.LINES)
     seed: int = 1
 
     @classmethod
     def quick(cls, seed: int = 1) -> Plan:
-        return cls(calls=260, naive_calls=130, real_calls=4, seed=seed)
+        return cls(calls=260, naive_calls=130, real_calls=6, real_lines=("quiet",), seed=seed)
 
 
 @dataclass
@@ -144,7 +145,8 @@ async def over_sockets(plan: Plan, result: Result, *, say: Say) -> None:
     """A few calls through both twins."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="callscope-turns-") as folder:
-        result.real = await turns_real.over_sockets(plan.real_calls, plan.seed, Path(folder), say=say)
+        lines = {name: turns_real.LINES[name] for name in plan.real_lines}
+        result.real = await turns_real.over_sockets(plan.real_calls, plan.seed, Path(folder), lines=lines, say=say)
     result.took_s["real"] = round(time.perf_counter() - began, 1)
 
 
