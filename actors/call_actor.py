@@ -327,6 +327,10 @@ class CallActor:
                 self.bridge.hold()
             case f.Drop():
                 self._tell_heard(self.bridge.drop(effect.reason, effect.words, guard_s=effect.guard_s))
+            case f.StopAgent():
+                text = self.services.agent.silence.filler[0]  # a few words: an empty `say` is not documented
+                if not self.bridge.tell_agent(vapi.say(text, interrupt=True)):
+                    self.note("NotTold", {"role": "say"})
             case f.Keep():
                 self.bridge.keep()
             case f.LetSpeak():

@@ -84,6 +84,7 @@ class Call(msgspec.Struct, frozen=True):
     greeted: bool = False  # an utterance of the agent has been heard
     held_at: float | None = None  # since when the agent waits for the caller to be quiet
     dropped: bool = False  # this interruption: what was not heard is gone
+    overruled: bool = False  # … and Vapi was told to stop
     cut_short: bool = False  # Vapi stopped for a noise, and owes the rest
     spoke: bool = False  # this interruption: there were words
     caller_voiced: bool = False  # by our ear
@@ -184,8 +185,8 @@ ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
     """Words that count. They are said again when they become final; the latest ones win."""
     noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "closing": False, "spoke": True}
-    if event.reason == "phrase" or (call.phase is Phase.SPEAKING and not call.agent_talking):
-        noted["dropped"] = call.phase in _HEARD
+    if call.phase is Phase.SPEAKING:
+        noted |= {"dropped": True, "overruled": False}
     if event.final:
         return noted | _turn(call, event.text, event.at)
     return noted | {"partial": event.text[:MOST_WORDS]}
@@ -230,8 +231,8 @@ def _debounced(call: Call, event: e.Event) -> dict[str, Any]:
     return noted
 
 
-def _talks_on(call: Call, event: e.AgentTalksOn) -> dict[str, Any]:
-    return {"held_at": None, "dropped": False, "spoke": False}
+def _overruled(call: Call, event: e.AgentTalksOn) -> dict[str, Any]:
+    return {"overruled": True}
 
 
 def _key(call: Call, event: e.DigitPressed) -> dict[str, Any]:
@@ -242,7 +243,7 @@ def _key(call: Call, event: e.DigitPressed) -> dict[str, Any]:
 def _key_pressed(call: Call, event: e.Event) -> dict[str, Any]:
     noted: dict[str, Any] = {"active_at": event.at, "idle_said": 0, "closing": False, "spoke": True}
     if call.phase is Phase.SPEAKING:
-        noted |= {"dropped": True, "confirmed_at": None}
+        noted |= {"dropped": True, "overruled": False, "confirmed_at": None}
     return noted
 
 
@@ -429,7 +430,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.AgentSpeechStopped: _speech_over,
     e.AgentInterrupted: _vapi_interrupted,
     e.AgentFellSilent: _fell_silent,
-    e.AgentTalksOn: _talks_on,
+    e.AgentTalksOn: _overruled,
     e.AgentWords: _agent_words,
     e.UtteranceStarted: _heard,
     e.PlaybackDone: _heard_out,

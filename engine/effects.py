@@ -38,6 +38,10 @@ class Drop(Effect, frozen=True):
     guard_s: float | None = 0.0
 
 
+class StopAgent(Effect, frozen=True):
+    """Have Vapi stop what it says: it goes on although the caller cut in with words."""
+
+
 class Keep(Effect, frozen=True):
     """What the agent says from now on is new: keep it until it may be heard."""
 

@@ -235,7 +235,7 @@ class AgentFellSilent(Event, frozen=True):
 
 
 class AgentTalksOn(Event, frozen=True):
-    """The caller cut in with words, and Vapi does not mind: what it says counts as said, so it must be heard."""
+    """The caller cut in with words, and Vapi talks on as if it had not heard them."""
 
 
 class CallerTurnOver(Event, frozen=True):

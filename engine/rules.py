@@ -62,18 +62,8 @@ def hold(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
 
 
 def cut_in(call: Call, event: e.CallerSpoke) -> tuple[f.Effect, ...]:
-    """The caller's words end the speech. Vapi's word is waited for while it talks on, unless a phrase settles it."""
-    if event.reason == "phrase":
-        return (f.Drop(reason=event.reason, words=event.text, guard_s=None if call.agent_talking else 0.0),)
-    if call.agent_talking:
-        return (f.Hold(),)
-    return (f.Drop(reason=event.reason, words=event.text),)
-
-
-def cut_in_again(call: Call, event: e.CallerSpoke) -> tuple[f.Effect, ...]:
-    """More words in the same interruption: only a phrase changes anything, and only while Vapi talks on."""
-    unsettled = call.agent_talking and call.confirmed_at is None
-    return cut_in(call, event) if event.reason == "phrase" and unsettled else ()
+    """The caller's words end the speech; while Vapi talks on, nothing of it is heard any more."""
+    return (f.Drop(reason=event.reason, words=event.text, guard_s=None if call.agent_talking else 0.0),)
 
 
 def vapi_cut(call: Call, event: e.AgentInterrupted) -> tuple[f.Effect, ...]:
@@ -82,10 +72,8 @@ def vapi_cut(call: Call, event: e.AgentInterrupted) -> tuple[f.Effect, ...]:
 
 
 def speech_over(call: Call, event: e.AgentSpeechStopped) -> tuple[f.Effect, ...]:
-    """Vapi finished what the caller cut into: nobody wants the rest any more, and what comes next is new."""
-    if call.confirmed_at is not None:
-        return ()
-    return (f.Drop(reason="words", words=call.partial or call.turn),)
+    """Vapi finished what the caller cut into: what comes next is new."""
+    return () if call.confirmed_at is not None else (f.Keep(),)
 
 
 def keep(call: Call, event: e.Event) -> tuple[f.Effect, ...]:
@@ -108,8 +96,9 @@ def go_on(call: Call, event: e.FalseAlarm) -> tuple[f.Effect, ...]:
     return (f.LetSpeak(reason=event.reason),)
 
 
-def talk_on(call: Call, event: e.AgentTalksOn) -> tuple[f.Effect, ...]:
-    return (f.LetSpeak(reason="vapi talks on"),)
+def overrule(call: Call, event: e.AgentTalksOn) -> tuple[f.Effect, ...]:
+    """The caller's words count, and Vapi did not notice them: have it stop (reference/vapi.md §5.2)."""
+    return (f.StopAgent(),)
 
 
 def say(kind: str) -> Then:
@@ -253,12 +242,12 @@ def _speaking() -> Iterator[Rule]:
 def _interrupted() -> Iterator[Rule]:
     yield rule(INTERRUPTED, e.DebouncePassed, LISTENING, let_speak)
     yield rule(INTERRUPTED, e.DebouncePassedToolPending, TOOL_PENDING, let_speak)
-    yield rule(INTERRUPTED, e.AgentTalksOn, SPEAKING, talk_on)
+    yield rule(INTERRUPTED, e.AgentTalksOn, STAY, overrule, why="Vapi did not notice the words")
     yield rule(INTERRUPTED, e.LastWordsHeard, ENDED, leave)
     yield from stay(INTERRUPTED, e.CallerVoice, why="the caller goes on: the debounce starts anew")
-    yield rule(INTERRUPTED, e.CallerSpoke, STAY, cut_in_again)
+    yield from stay(INTERRUPTED, e.CallerSpoke, why="the caller goes on: the latest words win")
     yield rule(INTERRUPTED, e.AgentInterrupted, STAY, vapi_cut, why="Vapi agrees")
-    yield rule(INTERRUPTED, e.AgentSpeechStopped, STAY, speech_over, why="all of it is said; the rest is not wanted")
+    yield rule(INTERRUPTED, e.AgentSpeechStopped, STAY, speech_over, why="all of it is said: what comes now is new")
     yield rule(INTERRUPTED, e.AgentSpeechStarted, STAY, keep, why="the answer, for when the caller is quiet")
     yield rule(INTERRUPTED, e.UtteranceStarted, STAY, drop_late, why="it left before the order to be silent came")
     yield from stay(INTERRUPTED, e.PlaybackDone, e.PlaybackDoneToolPending, why="late: what it ends was cleared")

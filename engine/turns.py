@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 USER_INTERRUPTED_GUARD_S = 0.1  # audio just after `user-interrupted` may be of the old turn (reference/vapi.md §4.6)
 SOUND_FOLLOWS_S = 0.5  # Vapi says that it speaks: its sound is on its way, and waits a little before it leaves
 WORDS_FOLLOW_S = 0.3  # words come at least so long after the voice
-VERDICT_S = 1.0  # so long we wait for Vapi to say whether it heard the interruption too
-LONGEST_SHUT_S = 3.0  # "stop" was said, and Vapi talks on: so long nobody hears it
+VERDICT_S = 1.0  # so long Vapi has to notice the caller's words by itself
+LONGEST_SHUT_S = 4.0  # Vapi talks on whatever it is told: so long nobody hears it
 LONGEST_SPEECH_S = 120.0
 LAST_WORDS_S = 12.0
 STREAM_PATIENCE_S = 10.0
@@ -273,9 +273,10 @@ def _due_gate(call: Call) -> Iterator[Due]:
 def _due_interrupted(call: Call) -> Iterator[Due]:
     if call.farewell_at is not None:
         yield call.farewell_at + LAST_WORDS_S, lambda at: e.LastWordsHeard(at=at)
-    if call.agent_talking and not call.dropped:
-        yield quiet_until(call), lambda at: e.AgentTalksOn(at=at)
-    elif call.tools:
+    unnoticed = call.agent_talking and call.confirmed_at is None and not call.overruled
+    if unnoticed and not call.keys.typed:
+        yield call.entered_at + VERDICT_S, lambda at: e.AgentTalksOn(at=at)
+    if call.tools:
         yield quiet_until(call), lambda at: e.DebouncePassedToolPending(at=at)
     else:
         yield quiet_until(call), lambda at: e.DebouncePassed(at=at)
@@ -316,5 +317,5 @@ def quiet_until(call: Call) -> float:
     if call.confirmed_at is not None:
         return max(quiet_at, call.confirmed_at + USER_INTERRUPTED_GUARD_S)
     if call.agent_talking:
-        return max(quiet_at, call.entered_at + (LONGEST_SHUT_S if call.dropped else VERDICT_S))
+        return max(quiet_at, call.entered_at + LONGEST_SHUT_S)
     return quiet_at

@@ -141,14 +141,23 @@ def test_uh_huh_and_stop() -> None:
 
 
 def test_words_while_vapi_talks_on() -> None:
-    """Ordinary words hold the agent; Vapi's word decides whether the rest is dropped or must be heard."""
+    """Words end the speech, whatever Vapi does; when it does not notice them, it is told to stop."""
     words = (*UP, *GREETING, *TALKING, e.CallerVoice(at=7.0, onset_at=6.96), e.CallerQuiet(at=7.4, voiced_ms=300))
     cut = (*words, e.CallerTranscript(at=7.5, text="eight works", final=False))
-    assert tell(*cut)[-1] == "7.500 speaking → interrupted: Hold"
+    assert tell(*cut)[-1] == "7.500 speaking → interrupted: Drop"
     assert tell(*cut, e.AgentInterrupted(at=7.6))[-1] == "7.600 interrupted: Drop"
-    assert tell(*cut, e.AgentSpeechStopped(at=7.6))[-1] == "7.600 interrupted: Drop"
-    goes_on = tell(*cut, e.AgentTranscript(at=9.0, text="and", final=False))
-    assert goes_on[-1] == "8.500 interrupted → speaking: LetSpeak"
+    assert tell(*cut, e.AgentSpeechStopped(at=7.6))[-1] == "7.600 interrupted: Keep"
+    assert tell(
+        *cut,
+        e.AgentSpeechStopped(at=8.8),
+        e.AgentSpeechStarted(at=8.8),
+        e.UtteranceStarted(at=8.9, utterance=3),
+    )[-4:] == [
+        "8.500 interrupted: StopAgent",
+        "8.800 interrupted: Keep",
+        "8.800 interrupted → listening: LetSpeak",
+        "8.900 listening → speaking",
+    ]  # fmt: skip
 
 
 def test_a_stop_that_vapi_does_not_hear() -> None:
@@ -160,10 +169,11 @@ def test_a_stop_that_vapi_does_not_hear() -> None:
         e.CallerQuiet(at=7.6),
         e.AgentSpeechStopped(at=9.0),
         e.AgentSpeechStarted(at=9.2),
-    )[-4:] == [
+    )[-5:] == [
         "7.000 speaking: Hold",
         "7.300 speaking → interrupted: Drop",
-        "9.000 interrupted: Drop",
+        "8.300 interrupted: StopAgent",
+        "9.000 interrupted: Keep",
         "9.000 interrupted → listening: LetSpeak",
     ]  # fmt: skip
 
