@@ -274,7 +274,7 @@ def _due_interrupted(call: Call) -> Iterator[Due]:
     if call.farewell_at is not None:
         yield call.farewell_at + LAST_WORDS_S, lambda at: e.LastWordsHeard(at=at)
     unnoticed = call.agent_talking and call.confirmed_at is None and not call.overruled
-    if unnoticed and not call.keys.typed:
+    if unnoticed and (call.partial or call.turn):
         yield call.entered_at + VERDICT_S, lambda at: e.AgentTalksOn(at=at)
     if call.tools:
         yield quiet_until(call), lambda at: e.DebouncePassedToolPending(at=at)
