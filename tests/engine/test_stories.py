@@ -346,10 +346,12 @@ def test_the_caller_is_silent() -> None:
 def test_keys_are_collected() -> None:
     """A key cuts in; the agent is told the whole number, once."""
     keys = [e.DigitPressed(at=6.0 + n / 2, digit=digit) for n, digit in enumerate("407")]
-    assert tell(*UP, *GREETING, *TALKING, *keys, e.AgentWords(at=9.5, text=""))[-3:] == [
+    after = (e.AgentSpeechStopped(at=9.2), e.AgentWords(at=9.5, text=""))
+    assert tell(*UP, *GREETING, *TALKING, *keys, *after)[-4:] == [
         "6.000 speaking → interrupted: Drop",
         "9.000 interrupted: TellAgent",
-        "9.000 interrupted → listening: LetSpeak",
+        "9.200 interrupted: Keep",
+        "9.200 interrupted → listening: LetSpeak",
     ]
     done = tell(*UP, *GREETING, *(e.DigitPressed(at=4.0 + n / 2, digit=digit) for n, digit in enumerate("40#")))
     assert done[-1] == "5.000 listening: TellAgent"
