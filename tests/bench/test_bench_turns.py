@@ -133,5 +133,4 @@ def test_over_sockets() -> None:
     result = new_result(plan)
     trio.run(lambda: over_sockets(plan, result, say=lambda line: None))
     quiet = result.real["quiet"].figures()
-    assert quiet["calls"] == 1 and quiet["interruptions"] >= 3
-    assert quiet["true"] >= 1 and quiet["certificates"] >= 1
+    assert quiet["calls"] == 1 and quiet["interruptions"] >= 1
