@@ -90,6 +90,7 @@ class Call(msgspec.Struct, frozen=True):
     caller_voiced: bool = False  # by our ear
     onset_at: float = 0.0  # when the caller's last voice began
     voice_at: float = 0.0  # last sign of the caller's voice
+    voiced_ms: float = 0.0  # how long their last voice was
     words_at: float = 0.0  # last sign of the caller's words
     talking_since: float = 0.0  # the caller's voice, pauses shorter than the debounce not counted
     stepped_in: bool = False  # the agent was told that the caller talks long
@@ -102,6 +103,7 @@ class Call(msgspec.Struct, frozen=True):
     owed_for: str = ""  # start, words, voice, tool or stall
     lines_said: int = 0  # since then
     said: dict[str, int] = {}  # how often each kind of line, in this call
+    unheard: int = 0  # how often in a row the caller was asked to say it again
     idle_said: int = 0  # prompts, since the caller's turn began
     closing: bool = False  # our goodbye is being said: the call ends with it
     keys: Keys = Keys()
@@ -170,11 +172,16 @@ def _barged_in(call: Call, event: e.Event) -> dict[str, Any]:
 
 
 def _quiet(call: Call, event: e.CallerQuiet) -> dict[str, Any]:
-    noted = {"caller_voiced": False, "voice_at": event.at, "active_at": event.at, "sound_at": event.at}
+    noted: dict[str, Any] = {
+        "caller_voiced": False,
+        "voiced_ms": event.voiced_ms,
+        "voice_at": event.at,
+        "active_at": event.at,
+        "sound_at": event.at,
+    }
     worth_an_answer = event.voiced_ms >= ANSWERED_MS and not call.dismissed and call.phase is not Phase.SPEAKING
-    if call.owed_since is not None and call.owed_for in ("words", "voice", "start", "stall"):
-        noted |= _owing(event.at, call.owed_for)
-    elif worth_an_answer and call.words_at < call.onset_at:
+    unknown = call.words_at < call.onset_at or bool(call.partial)  # no words, or none that became final
+    if call.owed_for == "voice" or (call.owed_since is None and worth_an_answer and unknown):
         noted |= _owing(event.at, "voice")
     return noted
 
@@ -185,6 +192,7 @@ ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
     """Words that count. They are said again when they become final; the latest ones win."""
     noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "closing": False, "spoke": True}
+    noted["unheard"] = 0
     if call.phase is Phase.SPEAKING:
         noted |= {"dropped": True, "overruled": False}
     if event.final:
@@ -199,7 +207,7 @@ def _said(call: Call, event: e.CallerSaid) -> dict[str, Any]:
 
 def _turn(call: Call, words: str, at: float) -> dict[str, Any]:
     turn = f"{call.turn} {words}".strip()[-MOST_WORDS:]
-    return {"turn": turn, "partial": "", "idle_said": 0, "cut_short": False, **_owing(at, "words")}
+    return {"turn": turn, "partial": "", "idle_said": 0, "unheard": 0, "cut_short": False, **_owing(at, "words")}
 
 
 def _murmured(call: Call, event: e.CallerMurmured) -> dict[str, Any]:
@@ -296,8 +304,8 @@ def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:
     }
     if call.phase is Phase.INTERRUPTED:
         noted["dropped"] = True
-    if call.owed_for == "stall":
-        noted |= _OWES_NOTHING
+    if call.owed_for == "stall":  # a line of ours has said by now that more comes: what did not come is still owed
+        noted |= {"owed_for": "words"} if call.lines_said else _OWES_NOTHING
     return noted
 
 
@@ -320,7 +328,8 @@ def _heard(call: Call, event: e.UtteranceStarted) -> dict[str, Any]:
     noted: dict[str, Any] = {"utterance": event.utterance, "ours": event.ours}
     if event.ours:
         return noted
-    return noted | {"active_at": event.at, "alive_at": event.at, "idle_said": 0, "cut_short": False, **_OWES_NOTHING}
+    noted |= {"active_at": event.at, "alive_at": event.at, "idle_said": 0, "unheard": 0, "cut_short": False}
+    return noted | _OWES_NOTHING
 
 
 def _heard_out(call: Call, event: e.PlaybackDone | e.PlaybackDoneToolPending) -> dict[str, Any]:
@@ -346,8 +355,9 @@ def _line(kind: str) -> _Note:
 
 
 def _unheard(call: Call, event: e.UnheardDue) -> dict[str, Any]:
-    noted = _line("unheard")(call, event) | {"cut_short": False}
-    return noted if call.cut_short else noted | {"owed_since": None, "owed_for": ""}
+    if call.cut_short:  # nothing is said: the agent is told to go on
+        return {"cut_short": False, "lines_said": call.lines_said + 1}
+    return _line("unheard")(call, event) | {"unheard": call.unheard + 1, "owed_since": None, "owed_for": ""}
 
 
 def _idle_prompt(call: Call, event: e.IdlePromptDue) -> dict[str, Any]:

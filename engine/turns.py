@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 USER_INTERRUPTED_GUARD_S = 0.1  # audio just after `user-interrupted` may be of the old turn (reference/vapi.md §4.6)
 SOUND_FOLLOWS_S = 0.5  # Vapi says that it speaks: its sound is on its way, and waits a little before it leaves
+PAUSE_S = 0.16  # the pause within a word ("ex-cuse me") is longer than the detector waits before it says quiet
 WORDS_FOLLOW_S = 0.3  # words come at least so long after the voice
 VERDICT_S = 1.0  # so long Vapi has to notice the caller's words by itself
 LONGEST_SHUT_S = 4.0  # Vapi talks on whatever it is told: so long nobody hears it
@@ -31,6 +32,8 @@ LAST_WORDS_S = 12.0
 STREAM_PATIENCE_S = 10.0
 TOOL_PATIENCE_S = 20.0  # Vapi's own limit (reference/vapi.md §10)
 HAND_OVER_S = 8.0
+GO_ON_S = 0.8  # Vapi stopped for what may have been a noise: so long after it we wait for words
+MOST_UNHEARD = 2  # the caller was asked so often to say it again, and the agent gave no sign of life: it is not there
 GIVE_UP_TIMES = 3  # an agent that shows life, but never speaks, gets so many times the patience
 
 Due = tuple[float, Callable[[float], e.Event]]
@@ -48,8 +51,8 @@ def name_event(call: Call, fact: e.Event) -> e.Event:
             return e.BothLegsUp(at=fact.at, fact="AgentConnected")
         case e.CallerVoice() if _is_protected(call) or not call.policy.turns.hold:
             return e.VoiceNoted(at=fact.at, onset_at=fact.onset_at)
-        case e.CallerQuiet() if _is_noise(call, fact):
-            return e.FalseAlarm(at=fact.at, reason=call.dismissed or "noise")
+        case e.CallerQuiet() if call.dismissed and call.phase is Phase.SPEAKING and call.held_at is not None:
+            return e.FalseAlarm(at=fact.at, reason=call.dismissed)
         case e.CallerTranscript():
             return _name_transcript(call, fact)
         case e.AgentInterrupted() if _is_protected(call):
@@ -90,13 +93,6 @@ def _is_protected(call: Call) -> bool:
     return bool(policy.turns.uninterruptible) and judge_for(policy.turns, policy.local_minutes).is_protected(
         call.agent_words
     )
-
-
-def _is_noise(call: Call, quiet: e.CallerQuiet) -> bool:
-    """The voice for which the agent was held is over, and was too short, or is known to mean nothing."""
-    if call.phase is not Phase.SPEAKING or call.held_at is None:
-        return False
-    return bool(call.dismissed) or quiet.voiced_ms < call.policy.turns.min_speech_ms
 
 
 def _name_transcript(call: Call, fact: e.CallerTranscript) -> e.Event:
@@ -208,18 +204,25 @@ def _due_owed(call: Call, since: float) -> Iterator[Due]:
     if call.ours:
         return
     quiet_at = max(since, call.sound_at)
-    if call.agent_talking and call.owed_for != "stall":
-        quiet_at = max(quiet_at, call.talking_at + SOUND_FOLLOWS_S)
+    speaks = call.agent_talking and call.owed_for != "stall"  # its sound is on its way, if it is not mute
+    not_before = call.talking_at + SOUND_FOLLOWS_S if speaks else 0.0
+
+    def after(seconds: float) -> float:
+        return max(quiet_at + seconds, not_before)
+
     if call.lines_said:
         if "progress" in lines:
-            yield quiet_at + silence.progress_after_ms / 1000, lambda at: e.ProgressDue(at=at)
+            yield after(silence.progress_after_ms / 1000), lambda at: e.ProgressDue(at=at)
     elif call.owed_for == "voice":
-        yield quiet_at + silence.unheard_after_ms / 1000, lambda at: e.UnheardDue(at=at)
+        if call.unheard >= MOST_UNHEARD and call.phase is not Phase.TOOL_PENDING:
+            yield after(0.0), lambda at: e.AgentStalled(at=at)
+        wait_s = GO_ON_S if call.cut_short else silence.unheard_after_ms / 1000
+        yield after(wait_s), lambda at: e.UnheardDue(at=at)
     elif call.owed_for == "start":
         if "progress" in lines:
-            yield quiet_at + call.policy.holding_after_s, lambda at: e.ProgressDue(at=at)
+            yield after(call.policy.holding_after_s), lambda at: e.ProgressDue(at=at)
     elif "filler" in lines:
-        yield quiet_at + silence.filler_after_ms / 1000, lambda at: e.FillerDue(at=at)
+        yield after(silence.filler_after_ms / 1000), lambda at: e.FillerDue(at=at)
 
 
 def _due_idle(call: Call) -> Iterator[Due]:
@@ -254,6 +257,8 @@ def _due_speaking(call: Call) -> Iterator[Due]:
             lambda at: e.FalseAlarm(at=at, reason="no words"),
         )
     else:
+        if call.voiced_ms < turns.min_speech_ms:
+            yield call.voice_at + PAUSE_S, lambda at: e.FalseAlarm(at=at, reason="noise")
         last = max(call.onset_at + turns.confirm_ms / 1000, call.voice_at + WORDS_FOLLOW_S)
         yield last, lambda at: e.FalseAlarm(at=at, reason="no words")
 
