@@ -187,16 +187,19 @@ class ScriptedAgent:
 
     def _interrupted(self) -> None:
         """The caller cut in: no more of this speech."""
-        speech = self._speech
-        if speech is None:
-            return
-        speech.interrupted = True
-        self._speech = None
-        self._waiting.clear()
-        self._quiet_until = self._timetable.now() + self.plan.backoff_ms / 1000
-        self.tell("user-interrupted")
-        self.tell("speech-update", status="stopped", role="assistant")
-        self._tell_said(speech)
+        if self._speech is not None:
+            self._waiting.clear()
+            self._quiet_until = self._timetable.now() + self.plan.backoff_ms / 1000
+            self.tell("user-interrupted")
+            self._stop()
+
+    def _stop(self) -> None:
+        """What is being said ends here."""
+        speech, self._speech = self._speech, None
+        if speech is not None:
+            speech.interrupted = True
+            self.tell("speech-update", status="stopped", role="assistant")
+            self._tell_said(speech)
 
     def _tell_said(self, speech: Speech) -> None:
         text = " ".join(speech.text.split()[: -(-speech.sent_ms // WORD_MS)])
@@ -254,7 +257,12 @@ class ScriptedAgent:
             case "end-call":
                 self._end("manually-canceled")
             case "say":
-                self._say(Reply(order["content"], ends_call=order.get("endCallAfterSpoken", False)))
+                reply = Reply(order["content"], ends_call=order.get("endCallAfterSpoken", False))
+                if self._speech is not None and not order.get("interruptAssistantEnabled", False):
+                    self._waiting.append(reply)
+                else:
+                    self._stop()
+                    self._say(reply)
             case "add-message" if order.get("triggerResponseEnabled", True) and self._speech is None:
                 self._answer(self._next_reply())
 

@@ -17,9 +17,10 @@ from actors.world.caller import AfterAgent, At, CallerPlan, IntoSpeech, Step
 from actors.world.carrier import LinePlan
 from actors.world.hearing import HearingPlan
 from actors.world.house import FALLBACK, CallscopeHouse
-from actors.world.sounds import Sound
+from actors.world.sounds import WORD_MS, Sound
 from actors.world.world import CallPlan, Lived, open_world, run_calls
-from tests.bench.peers.turns_naive import NaiveHouse
+from engine.wire import vapi
+from tests.bench.peers.turns_naive import NaiveCall, NaiveHouse
 
 WORDS = Sound("words", b"\x20\xa0" * 3200, 0.0, text="a table for two please")  # 800 ms
 COUGH = Sound("cough", b"\x20\xa0" * 600, 0.0, "cough")
@@ -158,3 +159,25 @@ async def test_what_interrupts_the_agent_is_its_plan(
         lived = await world.live(plan)
     assert lived is not None and lived.missed == []
     assert lived.speeches[0].interrupted is interrupted
+
+
+@pytest.mark.parametrize(("interrupt", "texts"), [(True, ["One", "Okay."]), (False, ["One two three four", "Okay."])])
+async def test_say_waits_or_replaces(autojump_clock: MockClock, interrupt: bool, texts: list[str]) -> None:
+    """Vapi's `say` waits for the present speech unless told to replace it (reference/vapi.md §5.2)."""
+
+    class Talker(NaiveCall):
+        async def dial(self) -> None:
+            await super().dial()
+            await trio.sleep(0.6)
+            assert self.agent is not None
+            self.agent.send_text(vapi.say("Okay.", interrupt=interrupt))
+
+    class TalkerHouse(NaiveHouse):
+        call = Talker
+
+    plan = CallPlan(caller=CallerPlan(stays_ms=3000), agent=AgentPlan(first_message="One two three four"))
+    async with open_world(TalkerHouse) as world:
+        lived = await world.live(plan)
+    assert lived is not None
+    said = [" ".join(one.text.split()[: -(-one.sent_ms // WORD_MS)]) for one in lived.speeches]
+    assert said == texts
