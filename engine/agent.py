@@ -90,8 +90,8 @@ class Silence(_Strict, frozen=True):
 
     fillers: Literal["clips", "vapi", "off"] = "clips"  # our own voice, pre-rendered, or Vapi's `say`
     filler_after_ms: Ms = 500  # of owed speech
-    progress_after_ms: Ms = 1700  # of silence after a filler or a progress line
-    unheard_after_ms: Ms = 1800  # the caller spoke, but nobody knows what
+    progress_after_ms: Ms = 1500  # of silence after a filler or a progress line
+    unheard_after_ms: Ms = 1400  # the caller spoke, but nobody knows what
     give_up_s: Seconds = 8.0  # the agent owes an answer and gives no sign of life: fall back
     idle_prompts_s: tuple[Seconds, ...] = (10.0, 20.0)  # the caller is silent for so long: ask; then `limits.idle_s`
     holding: Lines = ("One moment, please.", "Thank you for holding.")

@@ -305,7 +305,7 @@ def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:
     if call.phase is Phase.INTERRUPTED:
         noted["dropped"] = True
     if call.owed_for == "stall":  # a line of ours has said by now that more comes: what did not come is still owed
-        noted |= {"owed_for": "words"} if call.lines_said else _OWES_NOTHING
+        noted |= {} if call.lines_said else _OWES_NOTHING
     return noted
 
 

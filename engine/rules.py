@@ -108,9 +108,16 @@ def say(kind: str) -> Then:
 
 def say_progress(call: Call, event: e.ProgressDue) -> tuple[f.Effect, ...]:
     line = f.SayLine(kind="progress", n=call.said.get("progress", 1) - 1)
-    if call.lines_said != NUDGED_LINE or call.owed_for in ("tool", "start"):
+    if call.lines_said != NUDGED_LINE:
         return (line,)
-    return (line, f.TellAgent(role="system", content="The caller is waiting for your answer.", respond=True))
+    if call.owed_for == "stall" and not call.agent_talking:
+        content = "The caller did not hear the end of what you said. Say it again."
+    elif call.owed_for == "words" and call.onset_at > call.words_at:
+        # A sound of the caller's after their words may have made Vapi forget its answer. One that is slow has not.
+        content = "The caller is waiting for your answer."
+    else:
+        return (line,)
+    return (line, f.TellAgent(role="system", content=content, respond=True))
 
 
 def ask_again(call: Call, event: e.UnheardDue) -> tuple[f.Effect, ...]:
@@ -314,7 +321,7 @@ def _transferring() -> Iterator[Rule]:
 
 
 BARGE_INS = (e.CallerVoice, e.CallerSpoke, e.AgentInterrupted)
-NUDGED_LINE = 3  # with the third line of ours in a row the agent is told that the caller waits
+NUDGED_LINE = 2  # with the second line of ours in a row an agent that may not know is told that the caller waits
 
 ONLY_BEFORE_NAMING = frozenset({e.CallerTranscript, e.DeadlinePassed})
 """Facts that `name_event` always renames."""

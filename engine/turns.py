@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 USER_INTERRUPTED_GUARD_S = 0.1  # audio just after `user-interrupted` may be of the old turn (reference/vapi.md §4.6)
 SOUND_FOLLOWS_S = 0.5  # Vapi says that it speaks: its sound is on its way, and waits a little before it leaves
-PAUSE_S = 0.16  # the pause within a word ("ex-cuse me") is longer than the detector waits before it says quiet
+PAUSE_S = 0.24  # the pause within a word ("ex-cuse me") is longer than the detector waits before it says quiet
 WORDS_FOLLOW_S = 0.3  # words come at least so long after the voice
 VERDICT_S = 1.0  # so long Vapi has to notice the caller's words by itself
 LONGEST_SHUT_S = 4.0  # Vapi talks on whatever it is told: so long nobody hears it
@@ -199,7 +199,7 @@ def _due_owed(call: Call, since: float) -> Iterator[Due]:
     silence, lines = call.policy.silence, call.policy.lines
     patience_s = silence.give_up_s
     if call.phase is not Phase.TOOL_PENDING:  # a tool has its own patience
-        last_s = min(max(since, call.alive_at) + patience_s, since + GIVE_UP_TIMES * patience_s)
+        last_s = min(max(since, call.alive_at, call.voice_at) + patience_s, since + GIVE_UP_TIMES * patience_s)
         yield last_s, lambda at: e.AgentStalled(at=at)
     if call.ours:
         return
