@@ -27,7 +27,7 @@ from engine.wire import twilio, vapi
 PRE_ROLL_MS = 500  # of what the caller says while Vapi's socket opens, from before their first voice
 MOST_PRE_ROLL_MS = 10_000  # … and so much from there on
 ECHO_MS = 1000  # of the caller's audio, to be compared with what they heard
-RECENT_VOICE_S = 3.0  # a voice that began longer ago is not what the agent was interrupted by
+RECENT_VOICE_S = 1.0  # a voice that is over and began longer ago is not what the agent was interrupted by
 EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
 # would be pulled apart by silence in the middle of a word.
@@ -56,10 +56,10 @@ class Bridge:
 
     __slots__ = (
         "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_began_at", "_caller_at",
-        "_certificate", "_clock", "_early", "_ears", "_echo", "_echoes", "_interruptions", "_judge", "_lately",
-        "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post", "_pre_roll", "_saying",
-        "_spoke_early", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id", "early_dropped_ms",
-        "frames_in", "frames_out",
+        "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_interruptions", "_judge",
+        "_lately", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post", "_pre_roll",
+        "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id",
+        "early_dropped_ms", "frames_in", "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,7 @@ class Bridge:
         self._told_utterance = 0  # up to this one it is written down what was heard
         self._echo: EchoGuard | None = EchoGuard() if turns.echo_guard else None
         self._echoes = False  # the agent is known to come back
+        self._echo_due = 0.0  # when to look whether it still does
         self._lately: deque[bytes] = deque(maxlen=ECHO_MS // FRAME_MS)
         self._pre_roll: deque[bytes] = deque()
         self._spoke_early = False
@@ -153,10 +154,11 @@ class Bridge:
         return self._echo.expected_db(loudness_db(heard)) if self._echo is not None else 0.0
 
     def _learn_echo(self, now: float) -> None:
-        """A voice without words, while the agent was heard: was it the agent itself?"""
+        """A voice without words, while the agent was heard: was it the agent itself? And is it still?"""
         if self._echo is not None:
             heard = self._playout.heard_lately(now, ECHO_MS * 3 // 2)
             self._echoes = self._echo.learn(b"".join(self._lately), heard) or self._echo.delay_ms is not None
+            self._echo_due = now + ECHO_MS / 1000
 
     def _remember(self, mulaw: bytes) -> None:
         """Vapi's socket is not open yet: nothing of the caller's first words is to be lost."""
@@ -430,6 +432,8 @@ class Bridge:
         moves = self._playout.tick(now)
         if moves:
             self._make(moves)
+        if self._echoes and now >= self._echo_due:
+            self._learn_echo(now)  # what was learned from one stretch may have been chance
         if self._certificate is not None and self._certificate.is_complete(now):
             self._write_down(self._certificate, now)
         if self._agent is not None and not self._agent_over:
