@@ -81,7 +81,7 @@ def anchors_of(words: Sequence[Word], times: Iterable[Time], start: Iterable[Anc
         for letter, past, ms in ((first_letter, 0, start_ms), (end_letter - 1, 1, end_ms)):
             while index + 1 < len(words) and words[index].end_letter <= letter:
                 index += 1
-            if words and letter < words[index].end_letter:
+            if words and words[index].first_letter <= letter < words[index].end_letter:
                 add(_inside(words[index], letter + past), ms)
     return anchors
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.audio import duration_ms
@@ -400,6 +400,7 @@ STEP = st.one_of(
 
 
 @given(st.lists(STEP, max_size=25))
+@example([("timing", [("<11>", 0, 0)], ""), ("timing", [("1", 0, 0), ("<", 0, 0)], ""), ("cut", 0, 0, None)])
 def test_whatever_happens(steps: list[tuple[object, ...]]) -> None:
     """What was heard is a beginning of what was generated; nothing heard is no words; nothing raises."""
     words = AgentWords()
