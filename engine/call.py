@@ -228,7 +228,10 @@ def _false_alarm(call: Call, event: e.FalseAlarm) -> dict[str, Any]:
 
 
 def _turn_over(call: Call, event: e.CallerTurnOver) -> dict[str, Any]:
-    return {"turn": "", "partial": ""}
+    noted: dict[str, Any] = {"turn": "", "partial": ""}
+    if not call.turn and call.phase is not Phase.SPEAKING and call.owed_for in ("", "voice"):
+        noted |= _owing(event.at, "words")  # a turn made of partials: nothing final has been owed an answer yet
+    return noted
 
 
 def _debounced(call: Call, event: e.Event) -> dict[str, Any]:
@@ -248,10 +251,18 @@ def _key(call: Call, event: e.DigitPressed) -> dict[str, Any]:
     return {"keys": keys, **_key_pressed(call, event)}
 
 
+def _key_kept(call: Call, event: e.KeyKept) -> dict[str, Any]:
+    """Told when the speech is over: all that was typed over it is one number."""
+    keys, typed = digits.press(call.keys, event.digit, event.at, call.policy.digits)
+    if typed is not None:
+        keys = Keys(typed=typed + keys.typed, last_at=event.at, ignored=keys.ignored)
+    return {"keys": keys, "active_at": event.at, "idle_said": 0}
+
+
 def _key_pressed(call: Call, event: e.Event) -> dict[str, Any]:
     noted: dict[str, Any] = {"active_at": event.at, "idle_said": 0, "closing": False, "spoke": True}
     if call.phase is Phase.SPEAKING:
-        noted |= {"dropped": True, "overruled": False, "confirmed_at": None}
+        noted |= {"dropped": True, "overruled": True, "confirmed_at": None}  # it hears of the keys when all are typed
     return noted
 
 
@@ -458,6 +469,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.DebouncePassed: _debounced,
     e.DebouncePassedToolPending: _debounced,
     e.DigitPressed: _key,
+    e.KeyKept: _key_kept,
     e.KeysTyped: _typed,
     e.ToolRequested: _tool_asked,
     e.ToolAnswered: _tool_done,

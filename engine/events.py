@@ -248,6 +248,12 @@ class CallerTalksLong(Event, frozen=True):
     """The caller has talked without a pause for longer than the policy likes."""
 
 
+class KeyKept(Event, frozen=True):
+    """A key, pressed over a speech that may not be interrupted. Personal data: never logged."""
+
+    digit: str
+
+
 class KeysTyped(Event, frozen=True):
     """A number typed on the caller's phone is complete. Personal data: never logged."""
 

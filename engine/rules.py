@@ -236,6 +236,7 @@ def _speaking() -> Iterator[Rule]:
     yield from stay(SPEAKING, e.AgentFellSilent, why="a speech that may not be interrupted")
     yield rule(SPEAKING, e.DigitPressed, INTERRUPTED, key_in, why="a key cuts in like a word")
     yield rule(SPEAKING, e.KeysTyped, INTERRUPTED, key_in_and_tell)
+    yield from stay(SPEAKING, e.KeyKept, why="a speech that may not be interrupted; told after it")
     yield rule(SPEAKING, e.PlaybackDone, LISTENING, nothing)
     yield rule(SPEAKING, e.PlaybackDoneToolPending, TOOL_PENDING, nothing)
     yield rule(SPEAKING, e.LastWordsHeard, ENDED, leave)
@@ -343,6 +344,7 @@ NAMED_ONLY_IN: dict[type[e.Event], tuple[Phase, ...]] = {
     e.FalseAlarm: (LISTENING, SPEAKING, TOOL_PENDING),
     e.AgentFellSilent: (SPEAKING,),
     e.AgentTalksOn: (INTERRUPTED,),
+    e.KeyKept: (SPEAKING,),
     e.KeysTyped: TALKING,
     e.SpeechOverdue: (SPEAKING,),
     e.DebouncePassed: (LISTENING, INTERRUPTED, TOOL_PENDING),

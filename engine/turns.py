@@ -26,7 +26,7 @@ SOUND_FOLLOWS_S = 0.5  # Vapi says that it speaks: its sound is on its way, and 
 PAUSE_S = 0.24  # the pause within a word ("ex-cuse me") is longer than the detector waits before it says quiet
 WORDS_FOLLOW_S = 0.3  # words come at least so long after the voice
 VERDICT_S = 1.0  # so long Vapi has to notice the caller's words by itself
-LONGEST_SHUT_S = 4.0  # Vapi talks on whatever it is told: so long nobody hears it
+LONGEST_SHUT_S = 2.0  # Vapi talks on whatever it is told: so long nobody hears it
 LONGEST_SPEECH_S = 120.0
 LAST_WORDS_S = 12.0
 STREAM_PATIENCE_S = 10.0
@@ -63,6 +63,8 @@ def name_event(call: Call, fact: e.Event) -> e.Event:
             return _name_playback(call, fact)
         case e.ToolAnswered() if call.tools == (fact.tool_call_id,):
             return e.LastToolAnswered(at=fact.at, tool_call_id=fact.tool_call_id, ok=fact.ok, took_ms=fact.took_ms)
+        case e.DigitPressed() if _is_protected(call):
+            return e.KeyKept(at=fact.at, digit=fact.digit)
         case e.DigitPressed():
             typed = digits.press(call.keys, fact.digit, fact.at, call.policy.digits)[1]
             return fact if typed is None or call.phase not in _TALKING else e.KeysTyped(at=fact.at, digits=typed)
@@ -153,7 +155,7 @@ def _due(call: Call) -> Iterator[Due]:
         return
     if phase is not Phase.TRANSFERRING:  # a call that leaves is not hurried
         yield call.opened_at + call.policy.max_duration_s, lambda at: e.DurationPassed(at=at)
-    if call.keys.typed and phase in _TALKING:
+    if call.keys.typed and phase in _TALKING and not _is_protected(call):
         yield digits.due_at(call.keys, call.policy.digits), lambda at: e.KeysTyped(at=at, digits=call.keys.typed)
     words = call.turn or (call.partial if call.policy.turns.act_on == "partials" else "")
     if words and phase in _TALKING:
@@ -278,8 +280,7 @@ def _due_gate(call: Call) -> Iterator[Due]:
 def _due_interrupted(call: Call) -> Iterator[Due]:
     if call.farewell_at is not None:
         yield call.farewell_at + LAST_WORDS_S, lambda at: e.LastWordsHeard(at=at)
-    unnoticed = call.agent_talking and call.confirmed_at is None and not call.overruled
-    if unnoticed and (call.partial or call.turn):
+    if call.agent_talking and call.confirmed_at is None and not call.overruled:
         yield call.entered_at + VERDICT_S, lambda at: e.AgentTalksOn(at=at)
     if call.tools:
         yield quiet_until(call), lambda at: e.DebouncePassedToolPending(at=at)
@@ -322,5 +323,5 @@ def quiet_until(call: Call) -> float:
     if call.confirmed_at is not None:
         return max(quiet_at, call.confirmed_at + USER_INTERRUPTED_GUARD_S)
     if call.agent_talking:
-        return max(quiet_at, call.entered_at + LONGEST_SHUT_S)
+        return max(quiet_at, max(call.entered_at, call.words_at) + LONGEST_SHUT_S)
     return quiet_at

@@ -438,6 +438,32 @@ def test_keys_are_collected() -> None:
     assert done[-1] == "5.000 listening: TellAgent"
 
 
+def test_keys_over_legal_text() -> None:
+    """They do not end it, and the agent is told all of them when it was heard, end key or not."""
+    policy = Policy(turns=Turns(uninterruptible=("this call is recorded",)))
+    legal = (*UP, *GREETING, e.AgentWords(at=4.8, text="Please note: this call is recorded."), *TALKING)
+    keys = [e.DigitPressed(at=6.0 + n / 4, digit=digit) for n, digit in enumerate("12#3")]
+    over = (*legal, *keys, e.PlaybackDone(at=9.5, utterance=2, heard_ms=4500), e.AgentWords(at=10.0, text=""))
+    assert tell(*over, policy=policy) == [
+        *SPEAKS,
+        "9.500 speaking → listening",
+        "9.500 listening: TellAgent",
+    ]
+
+
+def test_a_turn_that_is_made_of_partials() -> None:
+    """Where the recogniser sends nothing else, they are owed an answer as well."""
+    lines = tell(
+        *UP, *GREETING,
+        e.CallerVoice(at=4.0, onset_at=3.96),
+        e.CallerTranscript(at=4.8, text="is eight free", final=False),
+        e.CallerQuiet(at=5.0, voiced_ms=900),
+        e.AgentTranscript(at=7.0, text="", final=True),
+        policy=Policy(turns=Turns(act_on="partials")),
+    )  # fmt: skip
+    assert lines[-3:] == ["5.300 listening: TakeTurn", "5.300 listening: LetSpeak", "5.800 listening: SayLine"]
+
+
 def test_a_caller_who_talks_and_talks() -> None:
     """After a minute without a pause the agent is told to step in, once."""
     talk = [e.CallerTranscript(at=4.0 + n, text="and then", final=False) for n in range(75)]
