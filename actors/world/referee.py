@@ -19,7 +19,7 @@ from actors.world.tap import Run
 from actors.world.world import Lived
 from engine.audio import FRAME_MS
 
-HOLD_DUE_MS = 200.0  # after so much of the caller's speech nobody else may be heard
+HOLD_DUE_MS = 200.0  # after so much of the caller's speech, and the line's delays, nobody else may be heard
 QUIET_MS = 100.0  # nothing heard for so long: the agent has fallen silent
 FINISHED_MS = 200.0  # a speech that had no more than this to go ended by itself
 WORD_HEARD = 0.8  # of its frames must have come
@@ -178,7 +178,9 @@ class _Referee:
         """Where somebody was heard although the caller had been speaking for long enough."""
         for placed in self.lived.placed:
             if placed.sound.is_speech:
-                start_ms, end_ms = placed.onset_ms + HOLD_DUE_MS, placed.end_ms
+                line = self.lived.plan.line
+                there_and_back_ms = line.up_ms + line.up_jitter_ms + line.down_ms + line.down_jitter_ms
+                start_ms, end_ms = placed.onset_ms + HOLD_DUE_MS + there_and_back_ms, placed.end_ms
                 spans = [(max(run.at_ms, start_ms), min(run.end_ms, end_ms)) for run in self.runs]
                 yield from _merged([span for span in spans if span[0] < span[1]], QUIET_MS)
 

@@ -185,7 +185,8 @@ def false_sounds() -> tuple[Sound, ...]:
 
 def _sound(one: corpus.Sound) -> Sound:
     kind = "speech" if one.kind in corpus.TRUE else one.kind
-    return Sound(one.name, one.mulaw, one.onset_ms, kind, one.text)
+    onset_ms = one.voiced_ms if kind == "speech" else one.onset_ms  # DESIGN §4: the first voiced, not the first audible
+    return Sound(one.name, one.mulaw, onset_ms, kind, one.text)
 
 
 @lru_cache(maxsize=512)
