@@ -55,11 +55,11 @@ class Bridge:
     """
 
     __slots__ = (
-        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_began_at", "_caller_at",
-        "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_interruptions", "_judge",
-        "_lately", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout", "_post", "_pre_roll",
-        "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id",
-        "early_dropped_ms", "frames_in", "frames_out",
+        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_at", "_audible_ms",
+        "_began_at", "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes",
+        "_interruptions", "_judge", "_lately", "_line", "_line_given_back", "_line_over", "_note", "_onset_at",
+        "_playout", "_post", "_pre_roll", "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words",
+        "_writer", "call_id", "early_dropped_ms", "frames_in", "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +101,8 @@ class Bridge:
         self._agent_over = False
         self._line_over = False
         self._line_given_back = False
+        self._audible_at = 0.0  # since when the agent, if it speaks, may be heard
+        self._audible_ms = 0.0  # of the agent, heard since the caller's last onset
         self._certificate: Certificate | None = None  # of an interruption that is not written down yet
         self._interruptions = 0
         self.early_dropped_ms = 0.0
@@ -144,6 +146,7 @@ class Bridge:
     def _voice_changed(self, change: Voice, now: float) -> None:
         if change is Voice.STARTED:
             self._onset_at = now - self._voice.onset_ms_ago / 1000
+            self._audible_ms = 0.0
             self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
         elif change is Voice.STOPPED:
             self._post(e.CallerQuiet(at=now, voiced_ms=self._voice.voiced_ms))
@@ -302,7 +305,7 @@ class Bridge:
     def hold(self) -> None:
         """Silence the agent now, at Twilio and here; what the caller has not heard, and what comes, waits."""
         now = self._clock()
-        if self._playout.gate is Gate.OPEN and self._playout.busy:
+        if self._playout.gate is Gate.OPEN and self._playout.audible:
             self._cut(now, self._playout.hold(now), held=True)
         else:
             self._playout.hold(now)
@@ -315,7 +318,7 @@ class Bridge:
         now = self._clock()
         playout = self._playout
         was_ours = playout.ours
-        was_heard = playout.gate is Gate.OPEN and playout.busy
+        was_heard = playout.gate is Gate.OPEN and playout.audible
         waits = playout.busy
         cut = playout.drop(now, guard_s=inf if guard_s is None else guard_s)
         if was_heard:
@@ -336,6 +339,7 @@ class Bridge:
             self._learn_echo(now)
         if self._certificate is not None:
             self._certificate.decide(now, "resumed", reason)
+        self._audible_at = now
         self._make(self._playout.let_speak(now))
 
     def _cut(self, now: float, cut: Cut, *, held: bool) -> None:
@@ -345,7 +349,11 @@ class Bridge:
         self._interruptions += 1
         heard_voice = self._voice.speaking or now - self._onset_at < RECENT_VOICE_S
         onset_at = self._onset_at if heard_voice and self._onset_at else now
-        self._certificate = certificate = Certificate(self._interruptions, onset_at, now, cut, held, self._began_at)
+        self._audible_ms += max(0.0, now - max(onset_at, self._audible_at)) * 1000
+        self._audible_at = now
+        self._certificate = certificate = Certificate(
+            self._interruptions, onset_at, now, cut, held, self._began_at, self._audible_ms
+        )
         self._ears.cleared()
         line, writer = self._line, self._writer
         if line is not None and writer is not None:

@@ -24,6 +24,7 @@ class Certificate:
         cut_at: when `clear` was sent.
         held: the agent was held first; otherwise dropped at once.
         began_at: when the call began.
+        audible_ms: so much of the agent was heard between the onset and the cut.
         cut: what of the agent's speech was heard and what was not, at that moment.
     """
 
@@ -33,6 +34,7 @@ class Certificate:
     cut: Cut
     held: bool = True
     began_at: float = 0.0
+    audible_ms: float = 0.0
     silent_at: float | None = None
     marks_back: int = 0
     decided_at: float | None = None
@@ -63,7 +65,7 @@ class Certificate:
             return None if at is None else round((at - self.onset_at) * 1000, 1)
 
         silent_ms = since(self.silent_at)
-        still_ms = silent_ms if silent_ms is not None else since(self.cut_at) or 0.0
+        landed_ms = 0.0 if self.silent_at is None else (self.silent_at - self.cut_at) * 1000
         return {
             "n": self.n,
             "utterance": self.cut.utterance,
@@ -78,5 +80,5 @@ class Certificate:
             "words": self.words,
             "heard_ms": round(self.cut.heard_ms, 1),
             "unheard_ms": round(self.cut.unheard_ms, 1),
-            "still_heard_ms": round(min(still_ms, self.cut.heard_ms), 1),
+            "still_heard_ms": round(self.audible_ms + landed_ms, 1),
         }

@@ -195,6 +195,11 @@ class Playout:
         return self._send(now) if self.gate is OPEN else []
 
     @property
+    def audible(self) -> bool:
+        """Whether an utterance has begun to leave, and is not known to have been heard to its end."""
+        return self._running
+
+    @property
     def may_say(self) -> bool:
         """Whether a line of ours would be heard now, and not in the middle of the agent's speech or behind it."""
         agent_speaks = (self._running and not self.ours and not self._closed) or (
@@ -285,6 +290,7 @@ class Playout:
         if self.gate is OPEN:
             return []
         self.gate = OPEN
+        self._empty_at = max(self._empty_at, now)  # the pause was ours: nothing came too late
         moves: list[Move] = []
         while self._kept:
             moves += self._put(self._kept.popleft(), now)
@@ -430,9 +436,8 @@ class Playout:
                 return moves
             self._start(now)
             moves.append(Started(self.utterance, self.ours))
-        stale = now - self._pushed_at >= self._prebuffer_s  # a part of a frame must not wait for the next sentence
         whole = len(self._waiting) // FRAME_BYTES * FRAME_BYTES
-        audio = padded(bytes(self._waiting)) if self._closed or stale else bytes(self._waiting[:whole])
+        audio = padded(bytes(self._waiting)) if self._closed else bytes(self._waiting[:whole])
         if audio:
             del self._waiting[: len(audio)]
             moves += self._put(audio, now)

@@ -40,7 +40,7 @@ Due = tuple[float, Callable[[float], e.Event]]
 """When something is due, and what it is then called."""
 
 
-def name_event(call: Call, fact: e.Event) -> e.Event:
+def name_event(call: Call, fact: e.Event) -> e.Event:  # noqa: PLR0912 — one branch a fact
     """The event that this fact is in this call, now."""
     match fact:
         case e.DeadlinePassed():
