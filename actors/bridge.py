@@ -349,6 +349,8 @@ class Bridge:
         self._interruptions += 1
         heard_voice = self._voice.speaking or now - self._onset_at < RECENT_VOICE_S
         onset_at = self._onset_at if heard_voice and self._onset_at else now
+        if onset_at == now:
+            self._audible_ms = 0.0  # what an earlier voice had heard is not of this one
         self._audible_ms += max(0.0, now - max(onset_at, self._audible_at)) * 1000
         self._audible_at = now
         self._certificate = certificate = Certificate(
