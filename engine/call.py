@@ -85,6 +85,7 @@ class Call(msgspec.Struct, frozen=True):
     held_at: float | None = None  # since when the agent waits for the caller to be quiet
     dropped: bool = False  # this interruption: what was not heard is gone
     overruled: bool = False  # … and Vapi was told to stop
+    fresh: bool = False  # … and what Vapi says now is not what the caller cut into
     cut_short: bool = False  # Vapi stopped for a noise, and owes the rest
     spoke: bool = False  # this interruption: there were words
     caller_voiced: bool = False  # by our ear
@@ -194,7 +195,7 @@ def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
     noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "closing": False, "spoke": True}
     noted["unheard"] = 0
     if call.phase is Phase.SPEAKING:
-        noted |= {"dropped": True, "overruled": False}
+        noted |= {"dropped": True, "overruled": False, "fresh": False}
     if event.final:
         return noted | _turn(call, event.text, event.at)
     return noted | {"partial": event.text[:MOST_WORDS]}
@@ -262,7 +263,12 @@ def _key_kept(call: Call, event: e.KeyKept) -> dict[str, Any]:
 def _key_pressed(call: Call, event: e.Event) -> dict[str, Any]:
     noted: dict[str, Any] = {"active_at": event.at, "idle_said": 0, "closing": False, "spoke": True}
     if call.phase is Phase.SPEAKING:
-        noted |= {"dropped": True, "overruled": True, "confirmed_at": None}  # it hears of the keys when all are typed
+        noted |= {
+            "dropped": True,
+            "overruled": True,
+            "fresh": False,
+            "confirmed_at": None,
+        }  # it hears of the keys when all are typed
     return noted
 
 
@@ -303,7 +309,10 @@ def _fell_silent(call: Call, event: e.AgentFellSilent) -> dict[str, Any]:
 
 
 def _speech(call: Call, event: e.AgentSpeechStarted) -> dict[str, Any]:
-    return {"agent_talking": True, "talking_at": event.at, "active_at": event.at, "alive_at": event.at}
+    noted: dict[str, Any] = {"agent_talking": True, "talking_at": event.at}
+    if call.phase is Phase.INTERRUPTED:
+        noted["fresh"] = True
+    return noted | {"active_at": event.at, "alive_at": event.at}
 
 
 def _speech_over(call: Call, event: e.AgentSpeechStopped) -> dict[str, Any]:

@@ -280,7 +280,8 @@ def _due_gate(call: Call) -> Iterator[Due]:
 def _due_interrupted(call: Call) -> Iterator[Due]:
     if call.farewell_at is not None:
         yield call.farewell_at + LAST_WORDS_S, lambda at: e.LastWordsHeard(at=at)
-    if call.agent_talking and call.confirmed_at is None and not call.overruled:
+    old_speech = call.agent_talking and not call.fresh and call.confirmed_at is None
+    if old_speech and not call.overruled:
         yield call.entered_at + VERDICT_S, lambda at: e.AgentTalksOn(at=at)
     if call.tools:
         yield quiet_until(call), lambda at: e.DebouncePassedToolPending(at=at)
@@ -322,6 +323,6 @@ def quiet_until(call: Call) -> float:
         quiet_at = max(quiet_at, digits.due_at(call.keys, call.policy.digits))
     if call.confirmed_at is not None:
         return max(quiet_at, call.confirmed_at + USER_INTERRUPTED_GUARD_S)
-    if call.agent_talking:
+    if call.agent_talking and not call.fresh:
         return max(quiet_at, max(call.entered_at, call.words_at) + LONGEST_SHUT_S)
     return quiet_at
