@@ -55,7 +55,7 @@ class Bridge:
     """
 
     __slots__ = (
-        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_at", "_audible_ms",
+        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_ms",
         "_began_at", "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes",
         "_interruptions", "_judge", "_lately", "_line", "_line_given_back", "_line_over", "_note", "_onset_at",
         "_playout", "_post", "_pre_roll", "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words",
@@ -101,7 +101,6 @@ class Bridge:
         self._agent_over = False
         self._line_over = False
         self._line_given_back = False
-        self._audible_at = 0.0  # since when the agent, if it speaks, may be heard
         self._audible_ms = 0.0  # of the agent, heard since the caller's last onset
         self._certificate: Certificate | None = None  # of an interruption that is not written down yet
         self._interruptions = 0
@@ -339,7 +338,6 @@ class Bridge:
             self._learn_echo(now)
         if self._certificate is not None:
             self._certificate.decide(now, "resumed", reason)
-        self._audible_at = now
         self._make(self._playout.let_speak(now))
 
     def _cut(self, now: float, cut: Cut, *, held: bool) -> None:
@@ -351,8 +349,7 @@ class Bridge:
         onset_at = self._onset_at if heard_voice and self._onset_at else now
         if onset_at == now:
             self._audible_ms = 0.0  # what an earlier voice had heard is not of this one
-        self._audible_ms += max(0.0, now - max(onset_at, self._audible_at)) * 1000
-        self._audible_at = now
+        self._audible_ms += max(0.0, now - max(onset_at, self._playout.audible_since)) * 1000
         self._certificate = certificate = Certificate(
             self._interruptions, onset_at, now, cut, held, self._began_at, self._audible_ms
         )

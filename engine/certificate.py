@@ -65,7 +65,7 @@ class Certificate:
             return None if at is None else round((at - self.onset_at) * 1000, 1)
 
         silent_ms = since(self.silent_at)
-        landed_ms = 0.0 if self.silent_at is None else (self.silent_at - self.cut_at) * 1000
+        landed_ms = 0.0 if self.silent_at is None else (self.silent_at - self.cut_at) * 500  # half of the way and back
         return {
             "n": self.n,
             "utterance": self.cut.utterance,

@@ -94,8 +94,8 @@ class Playout:
         "_cleared", "_closed", "_empty_at", "_first_at", "_gap_s", "_gaps", "_heard_bytes", "_kept", "_kept_bytes",
         "_lag_s", "_later", "_least_prebuffer_s", "_log", "_log_bytes", "_mark_every_bytes", "_marked_bytes",
         "_most_bytes", "_outstanding", "_piece", "_prebuffer_s", "_probes", "_prune_at", "_pushed_at", "_rtt_s",
-        "_running", "_sent_bytes", "_shut_until", "_waiting", "_waiting_ours", "dropped_ms", "gap_ms", "gate",
-        "last_ms", "late_marks", "marks_back", "ours", "stale_ms", "utterance",
+        "_running", "_sent_bytes", "_shut_until", "_waiting", "_waiting_ours", "audible_since", "dropped_ms",
+        "gap_ms", "gate", "last_ms", "late_marks", "marks_back", "ours", "stale_ms", "utterance",
     )  # fmt: skip
 
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
@@ -114,6 +114,7 @@ class Playout:
         self.stale_ms = 0.0  # agent audio that came while the gate was shut
         self.gap_ms = 0.0  # silence in the middle of an utterance, because audio came too late
         self.late_marks = 0
+        self.audible_since = 0.0  # when the caller last began to hear something after silence
         self.last_ms = 0.0  # the length of the last utterance that is over
         self._shut_until = 0.0
         self._waiting = bytearray()  # of the present utterance, or of the one that is about to begin
@@ -291,6 +292,7 @@ class Playout:
             return []
         self.gate = OPEN
         self._empty_at = max(self._empty_at, now)  # the pause was ours: nothing came too late
+        self.audible_since = now
         moves: list[Move] = []
         while self._kept:
             moves += self._put(self._kept.popleft(), now)
@@ -485,7 +487,8 @@ class Playout:
         self._piece = self._sent_bytes = self._marked_bytes = self._heard_bytes = self._gaps = 0
         self._lag_s = self._gap_s = 0.0
         self._outstanding.clear()
-        self._empty_at = max(self._empty_at, now)
+        if self._empty_at <= now:
+            self.audible_since = self._empty_at = now
 
     def _mark(self, now: float) -> list[Move]:
         unmarked = self._sent_bytes - self._marked_bytes

@@ -205,7 +205,7 @@ def _due_owed(call: Call, since: float) -> Iterator[Due]:
         yield last_s, lambda at: e.AgentStalled(at=at)
     if call.ours:
         return
-    quiet_at = max(since, call.sound_at)
+    quiet_at = max(since, call.sound_at, call.words_at)
     speaks = call.agent_talking and call.owed_for != "stall"  # its sound is on its way, if it is not mute
     not_before = call.talking_at + SOUND_FOLLOWS_S if speaks else 0.0
 
