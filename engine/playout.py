@@ -249,7 +249,7 @@ class Playout:
         moves = self._send(now)
         if not self._running:
             return moves
-        if not self._closed and now - self._pushed_at >= self.REST_S and not self._waiting:
+        if not self._closed and now - self._pushed_at >= self.REST_S and len(self._waiting) < FRAME_BYTES:
             self._closed = True
         if self._outstanding and now >= self._empty_at + self.MARK_PATIENCE_S:
             self._outstanding.clear()

@@ -104,6 +104,16 @@ def test_an_utterance_that_nobody_ends_ends_by_itself() -> None:
     assert playout.tick(now=2.05) == [Done(1, 100)]
 
 
+def test_half_a_frame_does_not_keep_an_utterance_open() -> None:
+    """Vapi's socket dies in the middle of a frame: what is left is heard, and the utterance ends by itself."""
+    playout = Playout(prebuffer_ms=60)
+    playout.push(speech(110), now=1.0)
+    moves = [move for tick in range(1, 80) for move in playout.tick(now=1.0 + tick / 50)]
+    assert marks(moves)[-1] == "u-1.2" and sent_ms(moves) == 20, "filled up to a frame"
+    playout.mark_returned("u-1.1", now=3.0)
+    assert playout.mark_returned("u-1.2", now=3.0) == [Done(1, 120)]
+
+
 def test_marks_that_never_come_back() -> None:
     """A lost mark costs two seconds, not the call."""
     playout = Playout()
