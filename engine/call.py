@@ -403,6 +403,7 @@ def _tool_done(call: Call, event: e.ToolAnswered | e.LastToolAnswered) -> dict[s
     if left:
         return noted
     since = call.owed_since if call.owed_since is not None else event.at
+    noted["alive_at"] = event.at  # the agent's own time begins now, however long the tool took
     return noted | {"owed_since": since, "owed_for": "words", "lines_said": max(1, call.lines_said)}
 
 

@@ -487,6 +487,22 @@ def test_a_tool_while_the_agent_fills_the_silence() -> None:
     ]
 
 
+def test_a_tool_that_takes_longer_than_an_agent_may() -> None:
+    """The agent has its patience from the tool's answer on; before, the call gave up the moment that it came."""
+    lines = tell(
+        *UP, *GREETING,
+        e.ToolRequested(at=5.0, tool_call_id="t1", name="check", arguments={}),
+        e.ToolAnswered(at=15.0, tool_call_id="t1", ok=True, took_ms=10_000),
+        e.UtteranceStarted(at=16.0, utterance=2),
+        policy=Policy(lines=()),
+    )  # fmt: skip
+    assert lines[-3:] == [
+        "5.000 listening → tool_pending: RunTool",
+        "15.000 tool_pending → listening",
+        "16.000 listening → speaking",
+    ]
+
+
 def test_two_tools_at_once() -> None:
     """The phase lasts until the last of them has answered."""
     lines = tell(
