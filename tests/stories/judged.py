@@ -80,14 +80,14 @@ class Scene:
         return self.heard.pieces(self.speech(number))
 
     def is_whole(self, number: int) -> bool:
-        """Whether every millisecond of that speech was heard once, in order."""
+        """Whether all of that speech was heard, at a break no more than a frame of it twice or not at all."""
         speech, pieces = self.speech(number), self.pieces(number)
-        told = [(run.number, run.number + round(run.ms)) for run in pieces]
-        starts, ends = (
-            [speech.first, *(end for _, end in told)],
-            [*(start for start, _ in told), speech.first + speech.planned_ms],
-        )
-        return bool(pieces) and starts == ends
+        if not pieces:
+            return False
+        ends = [speech.first, *(run.number + round(run.ms) for run in pieces)]
+        starts = [*(run.number for run in pieces), speech.first + speech.planned_ms]
+        breaks = [start - end for end, start in zip(ends, starts, strict=True)]
+        return breaks[0] == breaks[-1] == 0 and all(abs(lost_ms) <= FRAME_MS for lost_ms in breaks)
 
     def words_heard(self, number: int) -> int:
         """How many words of that speech left the earpiece whole."""
@@ -149,6 +149,14 @@ class Scene:
 
     def longest_dead_air_ms(self) -> float:
         return max((end - start for start, end in self.dead_air()), default=0.0)
+
+    def longest_silence_ms(self, since_ms: float, until_ms: float) -> float:
+        """The longest time between these moments in which the caller heard nobody, whoever's turn it was."""
+        heard = [
+            (run.at_ms, run.end_ms) for run in self.lived.tap.runs if run.end_ms > since_ms and run.at_ms < until_ms
+        ]
+        ends, starts = [since_ms, *(end_ms for _, end_ms in heard)], [*(start_ms for start_ms, _ in heard), until_ms]
+        return max(start_ms - end_ms for end_ms, start_ms in zip(ends, starts, strict=True))
 
     def _callers_turn(self, at_ms: float) -> bool:
         given = [] if self.opens else [(0.0, 0.0)]  # from when until when the words were heard that gave the turn away

@@ -49,9 +49,16 @@ def _buzz(ms: int) -> bytes:
     return (b"\x20" * 20 + b"\xa0" * 20) * (ms // 5)
 
 
+TEXT = (
+    "good evening this is the bistro on the market square we have a table by the window at seven and another one in "
+    "the garden at nine both are free for two hours and the garden is closed when it rains so please tell me which of "
+    "these you would like to have and I will write it down for you with your name"
+)
+
+
 def says(n_words: int) -> str:
-    """So many different words of the agent's: 360 ms each."""
-    return " ".join(f"word{number}" for number in range(n_words))
+    """So many words of the agent's: 360 ms each."""
+    return " ".join(TEXT.split()[:n_words])
 
 
 # --- living one ------------------------------------------------------------------------------------------------------

@@ -5,9 +5,8 @@ Part 2.1, barge-in: old audio keeps playing. 2.2 is in `test_field_bugs_false_al
 it, so the scene is known to be one in which a stack with that bug fails; where it cannot, the docstring says which line
 of ours was broken to see the test fail.
 
-What cannot be expressed: of no. 2 the "up to minutes" (Vapi's 30 s ahead are the most that a world needs to show it); of
-no. 6 the web demo, which we have not; of no. 9 Vapi's own part, which is its setting; of no. 36 the outage of the
-vendor's fleet: here it is Vapi that is gone for all calls at once.
+What cannot be expressed: of no. 6 the web demo, which we have not; of no. 9 Vapi's own part, which is its setting; of
+no. 30 and 36 a recogniser's own socket, which is Vapi's affair: here it is Vapi that falls silent or is gone.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def test_the_caller_cannot_interrupt_on_the_phone() -> None:
 
 
 def test_what_was_handed_over_plays_on_and_on() -> None:
-    """field-bugs 2.1 no. 2: a long speech is generated at once and lies in the buffer; none of it is ever heard again."""
+    """field-bugs 2.1 no. 2: a long speech lies in the buffer already; none of it is ever heard again."""
     vapi = agent_plan(first_words=60, ahead_ms=60_000)
     ours = live(CUTS_IN, vapi=vapi, stays_ms=25_000)
     assert ours.stale_ms() == 0 and ours.words_heard(0) <= 5
@@ -76,7 +75,7 @@ def test_seconds_of_stale_speech_after_vapi_has_stopped() -> None:
 
 
 def test_the_web_demo_can_be_interrupted_and_the_phone_demo_cannot() -> None:
-    """field-bugs 2.1 no. 6: a mobile phone far away: delay, jitter, loss. Silent within 200 ms and the way there and back."""
+    """field-bugs 2.1 no. 6: a mobile phone far away: silent within 200 ms and the way there and back."""
     line = LinePlan(up_ms=80, down_ms=80, up_jitter_ms=60, down_jitter_ms=60, loss_percent=3, start_delay_ms=60)
     there_and_back_ms = 80 + 80 + 60 + 60
     vapi = agent_plan(ahead_ms=1000, delay_ms=100, jitter_ms=200)
