@@ -34,6 +34,7 @@ _AGENT = """\
 name: bench
 assistant: {name: bench, firstMessage: Hello}
 limits: {concurrent_calls: 5000, max_duration_s: 7200, idle_s: 7200}
+silence: {fillers: "off", idle_prompts_s: [], give_up_s: 3600}  # frames are counted: no sound but Vapi's
 """
 
 

@@ -21,6 +21,7 @@ from actors.world.referee import Fate, Ruling
 from engine.agent import CallerStep
 from engine.audio import duration_ms
 from engine.journal import Record
+from engine.phrases import normalise
 from web.bench.turns_tally import Tally
 from web.stack import Stack, open_stack
 from web.twins.twilio.referee import Seam, follow
@@ -32,6 +33,7 @@ BACKCHANNELS = ("Okay.", "Right.", "Yeah.")
 VOICES = ("en-GB", "en-US")
 SOUNDS_A_CALL = 5
 CAUSED_MS = 1500.0  # a break that begins so long after a sound began is not of that sound
+LATE_FINAL_MS = 300.0  # a final transcript comes after the end of the turn
 SETTLE_S = 8.0  # from the end of a call to the end of its journal
 GREETING = (
     "Good evening and thank you for calling the bistro. I can book a table for you, tell you about the menu of this "
@@ -143,12 +145,25 @@ async def _one_call(stack: Stack, script: Script, tally: Tally, name: str) -> No
     silent = {one["onset_ms"]: one["silent_ms"] for one in story["barge_ins"]}
     for index, (onset_ms, kind) in enumerate(zip(onsets, script.kinds, strict=False)):
         until_ms = onsets[index + 1] if index + 1 < len(onsets) else duration_ms(heard)
+        if _misheard(records, script.steps[index].say, onset_ms, until_ms):
+            tally.misheard += 1
+            continue
         fate = Fate.NOTHING if _is_ours(records, onset_ms) else _fate(onset_ms, until_ms, seams)
         silent_ms = silent[onset_ms] - onset_ms if onset_ms in silent else None
         tally.count(Ruling(kind, kind, kind == "speech", onset_ms, fate, silent_ms), f"{name}: {kind}")
     tally.lost_frames += [seam.error_frames for seam in seams if not seam.dropped]
     tally.count_overlaps([(one["start_ms"], one["end_ms"]) for one in story["overlaps"]], name)
     tally.count_silences([(one["start_ms"], one["end_ms"]) for one in story["silences"]], name)
+
+
+def _misheard(records: Sequence[Record], said: str, onset_ms: float, until_ms: float) -> bool:
+    """Whether the twin's small recogniser understood something else than was said, or words in a noise."""
+    finals = [
+        normalise(one.data["text"])
+        for one in records
+        if one.name == "CallerTranscript" and one.data["final"] and onset_ms < one.at_ms < until_ms + LATE_FINAL_MS
+    ]
+    return bool(finals) and normalise(said) not in finals
 
 
 def _fate(onset_ms: float, until_ms: float, seams: Sequence[Seam]) -> Fate:

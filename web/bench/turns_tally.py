@@ -35,6 +35,7 @@ class Tally:
     certificates_wrong: int = 0
     uncertified: int = 0
     missed_steps: int = 0
+    misheard: int = 0  # sounds of which the twin's recogniser made other words: how they ended says nothing about us
     worst: list[tuple[str, float, str]] = field(default_factory=list)  # what, how much, which call
 
     def add(self, report: Report, name: str) -> None:
@@ -110,6 +111,7 @@ class Tally:
             "certificates_wrong": self.certificates_wrong,
             "uncertified": self.uncertified,
             "missed_steps": self.missed_steps,
+            "misheard": self.misheard,
         }
 
     def worst_of(self, what: str, many: int = 5) -> list[str]:
