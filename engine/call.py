@@ -173,20 +173,22 @@ def _barged_in(call: Call, event: e.Event) -> dict[str, Any]:
 
 
 def _quiet(call: Call, event: e.CallerQuiet) -> dict[str, Any]:
+    quiet_at = event.at - HANGOVER_S
     noted: dict[str, Any] = {
         "caller_voiced": False,
         "voiced_ms": event.voiced_ms,
         "voice_at": event.at,
         "active_at": event.at,
-        "sound_at": event.at,
+        "sound_at": quiet_at,
     }
     worth_an_answer = event.voiced_ms >= ANSWERED_MS and not call.dismissed and call.phase is not Phase.SPEAKING
     unknown = call.words_at < call.onset_at or bool(call.partial)  # no words, or none that became final
     if call.owed_for == "voice" or (call.owed_since is None and worth_an_answer and unknown):
-        noted |= _owing(event.at, "voice")
+        noted |= _owing(quiet_at, "voice")
     return noted
 
 
+HANGOVER_S = 0.16  # the voice was over so long before the detector said so (`engine.voice`)
 ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 
 
@@ -239,7 +241,7 @@ def _debounced(call: Call, event: e.Event) -> dict[str, Any]:
     noted: dict[str, Any] = {"held_at": None, "dropped": False}
     if call.phase is Phase.INTERRUPTED:
         noted |= {"spoke": False, "cut_short": not call.spoke and call.confirmed_at is not None}
-        noted |= _owing(event.at, "words" if call.spoke else "voice")
+        noted |= _owing(event.at, "words") if call.spoke else _owing(call.voice_at - HANGOVER_S, "voice")
     return noted
 
 

@@ -32,7 +32,7 @@ LAST_WORDS_S = 12.0
 STREAM_PATIENCE_S = 10.0
 TOOL_PATIENCE_S = 20.0  # Vapi's own limit (reference/vapi.md §10)
 HAND_OVER_S = 8.0
-GO_ON_S = 0.8  # Vapi stopped for what may have been a noise: so long after it we wait for words
+GO_ON_S = 1.2  # Vapi stopped for what may have been a noise: so long after it we wait for words
 MOST_UNHEARD = 2  # the caller was asked so often to say it again, and the agent gave no sign of life: it is not there
 GIVE_UP_TIMES = 3  # an agent that shows life, but never speaks, gets so many times the patience
 
@@ -205,7 +205,7 @@ def _due_owed(call: Call, since: float) -> Iterator[Due]:
         yield last_s, lambda at: e.AgentStalled(at=at)
     if call.ours:
         return
-    quiet_at = max(since, call.sound_at, call.words_at)
+    quiet_at = max(since, call.sound_at)
     speaks = call.agent_talking and call.owed_for != "stall"  # its sound is on its way, if it is not mute
     not_before = call.talking_at + SOUND_FOLLOWS_S if speaks else 0.0
 
@@ -216,14 +216,16 @@ def _due_owed(call: Call, since: float) -> Iterator[Due]:
         if "progress" in lines:
             yield after(silence.progress_after_ms / 1000), lambda at: e.ProgressDue(at=at)
     elif call.owed_for == "voice":
-        if call.unheard >= MOST_UNHEARD and call.phase is not Phase.TOOL_PENDING:
-            yield after(0.0), lambda at: e.AgentStalled(at=at)
         wait_s = GO_ON_S if call.cut_short else silence.unheard_after_ms / 1000
-        yield after(wait_s), lambda at: e.UnheardDue(at=at)
+        if call.unheard >= MOST_UNHEARD and call.phase is not Phase.TOOL_PENDING:
+            yield after(wait_s), lambda at: e.AgentStalled(at=at)
+        else:
+            yield after(wait_s), lambda at: e.UnheardDue(at=at)
     elif call.owed_for == "start":
         if "progress" in lines:
             yield after(call.policy.holding_after_s), lambda at: e.ProgressDue(at=at)
     elif "filler" in lines:
+        quiet_at = max(quiet_at, call.words_at)  # more words may follow those that are known
         yield after(silence.filler_after_ms / 1000), lambda at: e.FillerDue(at=at)
 
 

@@ -316,7 +316,7 @@ def test_an_agent_that_may_have_forgotten_its_answer_is_asked_again() -> None:
         e.AgentTranscript(at=9.0, text="", final=True),
     )  # fmt: skip
     assert lines[-4:] == [
-        "6.300 listening: SayLine",
+        "6.140 listening: SayLine",
         "6.350 listening → speaking",
         "6.800 speaking → listening",
         "8.300 listening: SayLine, TellAgent",
@@ -349,19 +349,19 @@ def test_nobody_is_there_to_understand_the_caller() -> None:
         return e.CallerVoice(at=at, onset_at=at - 0.04), e.CallerQuiet(at=at + 1, voiced_ms=900)
 
     lines = tell(
-        *UP, *GREETING, *voice(4.0), *voice(9.0), *voice(14.0), e.AgentTranscript(at=16.0, text="", final=True)
+        *UP, *GREETING, *voice(4.0), *voice(9.0), *voice(14.0), e.AgentTranscript(at=16.5, text="", final=True)
     )
     asked = [line for line in lines if "SayLine" in line or "HandOver" in line]
     assert asked == [
-        "6.400 listening: SayLine",
-        "11.400 listening: SayLine",
-        f"15.000 listening → transferring: {HAND_OVER}",
+        "6.240 listening: SayLine",
+        "11.240 listening: SayLine",
+        f"16.240 listening → transferring: {HAND_OVER}",
     ]
     alive = tell(
         *UP, *GREETING, *voice(4.0), *voice(9.0), e.UtteranceStarted(at=12.0, utterance=2),
         e.PlaybackDone(at=13.0, utterance=2, heard_ms=900), *voice(14.0), e.AgentTranscript(at=17.0, text="", final=True),
     )  # fmt: skip
-    assert alive[-1] == "16.400 listening: SayLine"
+    assert alive[-1] == "16.240 listening: SayLine"
 
 
 def test_words_that_never_become_final() -> None:
@@ -373,14 +373,14 @@ def test_words_that_never_become_final() -> None:
         e.CallerQuiet(at=5.0, voiced_ms=900),
         e.AgentTranscript(at=7.0, text="", final=True),
     )  # fmt: skip
-    assert lines[-1] == "6.400 listening: SayLine"
+    assert lines[-1] == "6.240 listening: SayLine"
 
 
 def test_nobody_knows_what_the_caller_said() -> None:
     """A voice without words is answered with a question; a noise that stopped Vapi gets it going again."""
     asked = tell(*UP, *GREETING, e.CallerVoice(at=4.0, onset_at=3.96), e.CallerQuiet(at=4.9, voiced_ms=700),
                  e.AgentWords(at=7.0, text=""))  # fmt: skip
-    assert asked[-1] == "6.300 listening: SayLine"
+    assert asked[-1] == "6.140 listening: SayLine"
     stopped = tell(
         *UP, *GREETING, *TALKING,
         e.CallerVoice(at=7.0, onset_at=6.96),
@@ -391,8 +391,8 @@ def test_nobody_knows_what_the_caller_said() -> None:
     )  # fmt: skip
     assert stopped[-3:] == [
         "7.600 interrupted → listening: LetSpeak",
-        "8.400 listening: TellAgent",
-        "9.100 listening: SayLine",
+        "8.340 listening: TellAgent",
+        "8.640 listening: SayLine",
     ]
 
 
