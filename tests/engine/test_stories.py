@@ -359,7 +359,8 @@ def test_nobody_is_there_to_understand_the_caller() -> None:
     ]
     alive = tell(
         *UP, *GREETING, *voice(4.0), *voice(9.0), e.UtteranceStarted(at=12.0, utterance=2),
-        e.PlaybackDone(at=13.0, utterance=2, heard_ms=900), *voice(14.0), e.AgentTranscript(at=17.0, text="", final=True),
+        e.PlaybackDone(at=13.0, utterance=2, heard_ms=900), *voice(14.0),
+        e.AgentTranscript(at=17.0, text="", final=True),
     )  # fmt: skip
     assert alive[-1] == "16.240 listening: SayLine"
 
