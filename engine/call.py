@@ -192,9 +192,14 @@ HANGOVER_S = 0.16  # the voice was over so long before the detector said so (`en
 ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 
 
+def _stays(call: Call) -> dict[str, Any]:
+    """Our goodbye, if one is being said, is not the end after all."""
+    return {"closing": False, "reason": ""} if call.closing else {}
+
+
 def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
     """Words that count. They are said again when they become final; the latest ones win."""
-    noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "closing": False, "spoke": True}
+    noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "spoke": True, **_stays(call)}
     noted["unheard"] = 0
     if call.phase is Phase.SPEAKING:
         noted |= {"dropped": True, "overruled": False, "fresh": False}
@@ -240,6 +245,7 @@ def _turn_over(call: Call, event: e.CallerTurnOver) -> dict[str, Any]:
 def _debounced(call: Call, event: e.Event) -> dict[str, Any]:
     noted: dict[str, Any] = {"held_at": None, "dropped": False}
     if call.phase is Phase.INTERRUPTED:
+        noted["ours"] = False  # a line of ours that was cut has no end that could be noted
         noted |= {"spoke": False, "cut_short": not call.spoke and call.confirmed_at is not None}
         noted |= _owing(event.at, "words") if call.spoke else _owing(call.voice_at - HANGOVER_S, "voice")
     return noted
@@ -263,7 +269,7 @@ def _key_kept(call: Call, event: e.KeyKept) -> dict[str, Any]:
 
 
 def _key_pressed(call: Call, event: e.Event) -> dict[str, Any]:
-    noted: dict[str, Any] = {"active_at": event.at, "idle_said": 0, "closing": False, "spoke": True}
+    noted: dict[str, Any] = {"active_at": event.at, "idle_said": 0, "spoke": True, **_stays(call)}
     if call.phase is Phase.SPEAKING:
         noted |= {
             "dropped": True,
@@ -296,7 +302,7 @@ def _vapi_interrupted(call: Call, event: e.AgentInterrupted) -> dict[str, Any]:
         "confirmed_at": event.at,
         "active_at": event.at,
         "alive_at": event.at,
-        "closing": False,
+        **_stays(call),
     }
     if call.phase in _HEARD:
         noted["dropped"] = True

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine import effects as f
 from engine import events as e
-from engine.agent import Turns
+from engine.agent import Silence, Turns
 from engine.call import Call, Policy
 from engine.events import Event
 from engine.phases import Phase
@@ -423,6 +423,31 @@ def test_the_caller_is_silent() -> None:
         e.UtteranceStarted(at=65.4, utterance=5),
     )  # fmt: skip
     assert rescued[-1] == "65.400 listening → speaking"
+
+
+def test_a_line_of_ours_is_cut_off() -> None:
+    """The caller speaks over a filler: what is then owed has fillers again, and the call no other reason to end."""
+    cut = (
+        *UP, *GREETING,
+        e.UtteranceStarted(at=63.1, utterance=2, ours=True),
+        e.CallerVoice(at=63.5, onset_at=63.46),
+        e.CallerTranscript(at=63.9, text="wait I am here", final=False),
+        e.CallerQuiet(at=64.5),
+        e.CallerTranscript(at=65.0, text="wait I am here", final=True),
+        e.AgentTranscript(at=66.0, text="", final=True),
+    )  # fmt: skip
+    policy = Policy(silence=Silence(idle_prompts_s=(70.0,)))
+    assert tell(*cut, policy=policy)[-3:] == [
+        "64.800 interrupted → listening: LetSpeak",
+        "65.300 listening: TakeTurn",
+        "65.500 listening: SayLine",
+    ]
+    call, _ = opened("c", policy)
+    for fact in cut:
+        while (due := deadline_of(call)) < fact.at:
+            call, _ = step(call, e.DeadlinePassed(at=due))
+        call, _ = step(call, fact)
+    assert (call.closing, call.reason) == (False, "")
 
 
 def test_keys_are_collected() -> None:
