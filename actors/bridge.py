@@ -6,7 +6,7 @@ Audio goes from leg to leg here without passing the actor; the actor hears facts
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Protocol
@@ -21,12 +21,13 @@ from engine.heard import AgentWords, Heard, note
 from engine.playout import Audio, Cut, Done, Gate, Mark, Move, Playout, Started
 from engine.recording import Ears, HeardModel
 from engine.turns import judge_for
-from engine.voice import Voice, VoiceDetector, loudness_db
+from engine.voice import Voice, VoiceDetector, levels_db, loudness_db
 from engine.wire import twilio, vapi
 
 PRE_ROLL_MS = 500  # of what the caller says while Vapi's socket opens, from before their first voice
 MOST_PRE_ROLL_MS = 10_000  # … and so much from there on
-ECHO_MS = 1000  # of the caller's audio, to be compared with what they heard
+ECHO_MS = 1000  # so often a known echo is looked at again
+SAID_10MS, HEARD_10MS = 100, 160  # so much of both is compared: an echo comes up to 600 ms later
 RECENT_VOICE_S = 1.0  # a voice that is over and began longer ago is not what the agent was interrupted by
 EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
@@ -55,10 +56,10 @@ class Bridge:
     """
 
     __slots__ = (
-        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_ms",
-        "_began_at", "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes",
-        "_interruptions", "_judge", "_lately", "_line", "_line_given_back", "_line_over", "_note", "_onset_at",
-        "_playout", "_post", "_pre_roll", "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words",
+        "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_ms", "_began_at",
+        "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_heard_db",
+        "_interruptions", "_judge", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout",
+        "_post", "_pre_roll", "_said_db", "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words",
         "_writer", "call_id", "early_dropped_ms", "frames_in", "frames_out",
     )  # fmt: skip
 
@@ -90,8 +91,8 @@ class Bridge:
         self._echo: EchoGuard | None = EchoGuard() if turns.echo_guard else None
         self._echoes = False  # the agent is known to come back
         self._echo_due = 0.0  # when to look whether it still does
-        self._lately: deque[bytes] = deque(maxlen=ECHO_MS // FRAME_MS)
-        self._pre_roll: deque[bytes] = deque()
+        self._said_db, self._heard_db = array("f"), array("f")  # of the last stretch, each 10 ms: for the echo guard
+        self._pre_roll: list[bytes] = []
         self._spoke_early = False
         self._early = bytearray()
         self._onset_at = 0.0
@@ -130,7 +131,6 @@ class Bridge:
         else:
             self._remember(mulaw)
         ears.said(mulaw)
-        self._lately.append(mulaw)
         if ears.unsettled >= SETTLE_BYTES:
             self.settle_recording()
         if len(mulaw) == FRAME_BYTES:
@@ -158,8 +158,10 @@ class Bridge:
     def _learn_echo(self, now: float) -> None:
         """A voice without words, while the agent was heard: was it the agent itself? And is it still?"""
         if self._echo is not None:
-            heard = self._playout.heard_lately(now, ECHO_MS * 3 // 2)
-            self._echoes = self._echo.learn(b"".join(self._lately), heard) or self._echo.delay_ms is not None
+            self.settle_recording()
+            self._echoes = self._echo.learn(self._said_db[-SAID_10MS:], self._heard_db) or (
+                self._echo.delay_ms is not None
+            )
             self._echo_due = now + ECHO_MS / 1000
 
     def _remember(self, mulaw: bytes) -> None:
@@ -168,7 +170,7 @@ class Bridge:
         self._spoke_early = self._spoke_early or self._voice.speaking
         most_ms = MOST_PRE_ROLL_MS if self._spoke_early else PRE_ROLL_MS
         while len(self._pre_roll) > most_ms // FRAME_MS:
-            self._pre_roll.popleft()
+            self._pre_roll.pop(0)
 
     def settle(self) -> None:
         """Bring the recording and the certificates up to now: the call is over."""
@@ -180,6 +182,9 @@ class Bridge:
         """Bring the recording up to now."""
         if self._ears.unsettled:
             caller, heard = self._ears.settle()
+            if self._echo is not None:
+                self._said_db = (self._said_db + levels_db(caller))[-HEARD_10MS:]
+                self._heard_db = (self._heard_db + levels_db(heard))[-HEARD_10MS:]
             if self._tap is not None:
                 self._tap.tap(caller, heard)
 

@@ -14,8 +14,7 @@ from difflib import SequenceMatcher
 from operator import mul
 from statistics import median
 
-from engine.audio import FRAME_BYTES, FRAME_MS
-from engine.voice import loudness_db
+from engine.audio import FRAME_MS
 
 _AUDIBLE_DB = 8.0  # a frame softer than this proves nothing
 _TOP_DB = 50
@@ -38,7 +37,7 @@ class EchoGuard:
     def __init__(self) -> None:
         self._delay = 0  # frames
         self._expected_by_db: tuple[float, ...] = ()
-        self._heard_db: deque[float] = deque([0.0] * (self.LONGEST + 2), maxlen=self.LONGEST + 2)
+        self._heard_db: deque[float] | None = None  # of the frames heard last; most calls have no echo
         self.delay_ms: int | None = None
         """How much later the agent comes back, within 10 ms; none while no path is known."""
         self.loss_db = 0.0
@@ -48,21 +47,24 @@ class EchoGuard:
 
         To be called once for each inbound frame, with the loudness of the frame that the caller hears meanwhile.
         """
-        self._heard_db.append(heard_db)
+        lately_db = self._heard_db
+        if lately_db is None:
+            lately_db = self._heard_db = deque([0.0] * (self.LONGEST + 2), maxlen=self.LONGEST + 2)
+        lately_db.append(heard_db)
         if not self._expected_by_db:
             return 0.0
-        last = len(self._heard_db) - 1 - self._delay
-        heard_db = max(self._heard_db[last - 1], self._heard_db[last], self._heard_db[last + 1])
+        last = len(lately_db) - 1 - self._delay
+        heard_db = max(lately_db[last - 1], lately_db[last], lately_db[last + 1])
         return self._expected_by_db[int(heard_db)]
 
-    def learn(self, said: bytes, heard: bytes) -> bool:
+    def learn(self, said: Sequence[float], heard: Sequence[float]) -> bool:
         """Whether this inbound audio is what the caller heard come back; if so, the path is known from now on.
 
         Both end at the same moment; about a second of `said`, and better half a second more of `heard`. A path that is
         known is forgotten when its echo should be in `said` and is not. What is louder than the echo proves nothing.
         """
         said_db, heard_db = _frames_db(said), _frames_db(heard)
-        rows = (heard_db, _frames_db(heard[: -FRAME_BYTES // 2]))  # as it was, and half a frame before
+        rows = (heard_db, _frames_db(heard[:-1]))  # as it was, and half a frame before
         alike, delay, half = max(
             (self._alike(*_beside(said_db, rows[half], delay)), delay, half)
             for delay in range(self.SHORTEST, self.LONGEST)
@@ -152,10 +154,10 @@ def _correlation(one: Sequence[float], other: Sequence[float], least_db: float =
     return float((count * sum(map(mul, one, other)) - sum_one * sum_other) / math.sqrt(spread_one * spread_other))
 
 
-def _frames_db(mulaw: bytes) -> list[float]:
-    """Loudness of each 20 ms, counted from the end."""
-    first = len(mulaw) % FRAME_BYTES
-    return [loudness_db(mulaw[at : at + FRAME_BYTES]) for at in range(first, len(mulaw), FRAME_BYTES)]
+def _frames_db(halves_db: Sequence[float]) -> list[float]:
+    """Loudness of each 20 ms, counted from the end, from that of each 10 ms."""
+    first = len(halves_db) % 2
+    return [(one + two) / 2 for one, two in zip(halves_db[first::2], halves_db[first + 1 :: 2], strict=True)]
 
 
 def _beside(said_db: Sequence[float], heard_db: Sequence[float], delay: int) -> tuple[Sequence[float], Sequence[float]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
-from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE_BYTE, duration_ms, padded
+from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, duration_ms, padded
 from engine.voice import is_silent
 
 
@@ -101,7 +101,7 @@ class Playout:
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
     MARK_PATIENCE_S = 2.0  # a mark this much later than its audio will not come any more
     MOST_PREBUFFER_S = 0.42
-    REMEMBERED_BYTES = BYTES_PER_S * 3 // 2  # of what was heard: for the echo guard
+    REMEMBERED_BYTES = 2 * FRAME_BYTES  # of what was heard, by the clock: it may be a little wrong
 
     def __init__(self, *, prebuffer_ms: int = 60, mark_every_ms: int = 200, most_ms: int = 30_000) -> None:
         self._least_prebuffer_s = self._prebuffer_s = prebuffer_ms / 1000
@@ -119,8 +119,8 @@ class Playout:
         self._shut_until = 0.0
         self._waiting = bytearray()  # of the present utterance, or of the one that is about to begin
         self._waiting_ours = False
-        self._later: deque[_Speech] = deque()  # speeches after that one
-        self._kept: deque[bytes] = deque()  # taken back from Twilio by `hold`
+        self._later: list[_Speech] = []  # speeches after that one
+        self._kept: list[bytes] = []  # taken back from Twilio by `hold`
         self._kept_bytes = 0
         self._closed = False  # the agent says that this speech is complete
         self._running = False  # an utterance has started and is not done
@@ -131,12 +131,12 @@ class Playout:
         self._piece = 0
         self._sent_bytes = 0
         self._marked_bytes = 0
-        self._outstanding: deque[tuple[str, int]] = deque()
+        self._outstanding: list[tuple[str, int]] = []
         self._heard_bytes = 0
         self._empty_at = 0.0  # when Twilio will have played all that we sent, if it lost no time
         self._log: deque[bytes] = deque()  # what Twilio got last: not yet heard, and a little that was
         self._log_bytes = 0
-        self._prune_at = self.REMEMBERED_BYTES
+        self._prune_at = BYTES_PER_S // 4
         self._cleared: set[str] = set()
         self.marks_back = 0  # of the marks that the last `hold` cleared, so many have returned
         self._probes: dict[str, float] = {}
@@ -295,7 +295,7 @@ class Playout:
         self.audible_since = now
         moves: list[Move] = []
         while self._kept:
-            moves += self._put(self._kept.popleft(), now)
+            moves += self._put(self._kept.pop(0), now)
         self._kept_bytes = 0
         moves += self._send(now)
         if self._running and self._closed and not self._later:
@@ -312,7 +312,7 @@ class Playout:
             if len(piece) > wanted:
                 self._log.append(piece[: len(piece) - wanted])
                 piece = piece[len(piece) - wanted :]
-            self._kept.appendleft(piece)
+            self._kept.insert(0, piece)
             wanted -= len(piece)
         self._log_bytes -= unplayed
         self._kept_bytes = unplayed
@@ -352,7 +352,7 @@ class Playout:
                 self.late_marks += 1
             return []
         while self._outstanding:
-            waiting, position = self._outstanding.popleft()
+            waiting, position = self._outstanding.pop(0)
             self._heard_bytes = max(self._heard_bytes, position)
             if waiting == name:
                 self._measure_lag(position, now)
@@ -376,14 +376,6 @@ class Playout:
             return 0.0
         by_clock = self._sent_bytes - self._unplayed_bytes(now)
         return duration_ms(max(0, by_clock, self._heard_bytes))
-
-    def heard_lately(self, now: float, ms: int) -> bytes:
-        """What the caller heard in the last so many milliseconds, by the send clock; at most so much."""
-        end_at = self._empty_at + self._lag_s
-        quiet = min(max(0, int((now - end_at) * BYTES_PER_S)), ms * BYTES_PER_MS)
-        sent = b"".join(self._log)
-        heard = sent[: max(0, len(sent) - self._unplayed_bytes(now))] + bytes([SILENCE_BYTE]) * quiet
-        return heard[-ms * BYTES_PER_MS :]
 
     def hearing(self, now: float) -> bytes:
         """The 20 ms that the caller hears now; empty when there is nothing."""
@@ -414,12 +406,12 @@ class Playout:
             excess -= lost
             self.dropped_ms += duration_ms(lost)
             if not self._waiting and self._later and not self._later[0].audio:
-                self._later.popleft()
+                self._later.pop(0)
 
     def _send(self, now: float) -> list[Move]:
         moves = self._send_waiting(now)
         while self._later and not self._waiting and (self._closed or not self._running):
-            speech = self._later.popleft()
+            speech = self._later.pop(0)
             if self._running:
                 moves += self._mark(now)
                 self._forget()
@@ -462,7 +454,7 @@ class Playout:
         wanted = self._unplayed_bytes(now) + self.REMEMBERED_BYTES
         while self._log and self._log_bytes - len(self._log[0]) > wanted:
             self._log_bytes -= len(self._log.popleft())
-        self._prune_at = self._log_bytes + BYTES_PER_S
+        self._prune_at = self._log_bytes + BYTES_PER_S // 4
 
     def _ran_dry(self, now: float) -> None:
         """The caller hears a gap in the middle of an utterance."""

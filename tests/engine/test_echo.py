@@ -10,7 +10,7 @@ import pytest
 
 from engine.audio import FRAME_BYTES, LINEAR, pcm16_to_mulaw, silence
 from engine.echo import EchoGuard, is_echo_text
-from engine.voice import Voice, VoiceDetector, loudness_db
+from engine.voice import Voice, VoiceDetector, levels_db, loudness_db
 
 
 def mulaw(samples: list[float]) -> bytes:
@@ -67,7 +67,7 @@ def test_the_path_is_learned_and_its_echo_starts_no_voice(delay_ms: int, loss_db
     """From one second of it; what then comes back is expected, whatever the agent says."""
     first, later = babbling(1, 1600, amplitude=14000), babbling(2, 4000, amplitude=14000)
     guard = EchoGuard()
-    assert guard.learn(echo_of(first, delay_ms, loss_db)[-8000:], first)
+    assert guard.learn(levels_db(echo_of(first, delay_ms, loss_db)[-8000:]), levels_db(first))
     assert guard.delay_ms is not None and abs(guard.delay_ms - delay_ms) <= 20
     assert abs(guard.loss_db - loss_db) < 4
     said = echo_of(later, delay_ms, loss_db, seed=2)
@@ -80,7 +80,7 @@ def test_the_caller_is_heard_over_the_echo(loss_db: float) -> None:
     """As loud as usual, in the midst of what comes back."""
     first, later = babbling(1, 1600), babbling(2, 4000)
     guard = EchoGuard()
-    assert guard.learn(echo_of(first, 200, loss_db)[-8000:], first)
+    assert guard.learn(levels_db(echo_of(first, 200, loss_db)[-8000:]), levels_db(first))
     caller = silence(2000) + babbling(3, 1000, amplitude=10000) + silence(1000)
     found = starts(added(echo_of(later, 200, loss_db), caller), later, guard)
     assert found and 2000 <= found[0] <= 2120
@@ -90,7 +90,7 @@ def test_other_speech_is_no_echo() -> None:
     """Two people who speak at once are not taken for an echo, with 400 pairs of seeds."""
     speech = [babbling(seed, 1600) for seed in range(100, 121)]
     pairs = [(one, other) for one in speech for other in speech if one is not other]
-    wrong = sum(EchoGuard().learn(one[-8000:], other) for one, other in pairs)
+    wrong = sum(EchoGuard().learn(levels_db(one[-8000:]), levels_db(other)) for one, other in pairs)
     print(f"seeds 100-120: {wrong} of {len(pairs)} pairs taken for an echo")
     assert wrong <= len(pairs) // 100
 
@@ -98,7 +98,7 @@ def test_other_speech_is_no_echo() -> None:
 def test_a_steady_sound_proves_nothing() -> None:
     """A fan beside the caller and music on hold are both even: no echo."""
     hum = mulaw([5000 * math.sin(n / 5) for n in range(12800)])
-    assert not EchoGuard().learn(hum[-8000:], hum)
+    assert not EchoGuard().learn(levels_db(hum[-8000:]), levels_db(hum))
 
 
 def test_a_path_is_forgotten_when_its_echo_does_not_come() -> None:
@@ -106,11 +106,11 @@ def test_a_path_is_forgotten_when_its_echo_does_not_come() -> None:
     first = babbling(1, 1600)
     guard = EchoGuard()
     back = echo_of(first, 200, 10.0)
-    assert guard.learn(back[-8000:], first)
+    assert guard.learn(levels_db(back[-8000:]), levels_db(first))
     cough = silence(600) + babbling(7, 400, amplitude=20000) + silence(600)
-    guard.learn(added(back, cough)[-8000:], first)
+    guard.learn(levels_db(added(back, cough)[-8000:]), levels_db(first))
     assert is_known(guard)
-    assert not guard.learn(silence(1000), first)
+    assert not guard.learn(levels_db(silence(1000)), levels_db(first))
     assert not is_known(guard) and guard.expected_db(30.0) == 0.0
 
 
@@ -118,8 +118,8 @@ def test_a_path_is_forgotten_when_its_echo_does_not_come() -> None:
 def test_nothing_proves_nothing(said: bytes, heard: bytes) -> None:
     """Empty or silent stretches, and stretches of different lengths."""
     guard = EchoGuard()
-    assert not guard.learn(said, heard)
-    assert not guard.learn(babbling(1, 1000), silence(1600))
+    assert not guard.learn(levels_db(said), levels_db(heard))
+    assert not guard.learn(levels_db(babbling(1, 1000)), levels_db(silence(1600)))
     assert not is_known(guard)
 
 
