@@ -79,7 +79,7 @@ class Line:
                 self.bridge.nursery.start_soon(self.dial)
             case twilio.Media(payload=audio) if self.agent is not None:
                 self.bridge.pass_on(self.agent.wire, audio)
-                self.loud = self.loud + 1 if audio[-1] == 0x10 else 0
+                self.loud = self.loud + 1 if audio[-1] == 0x90 else 0
                 if self.loud == 2 and self.bridge.clears and self.writer is not None:
                     self.wire.send_text(self.writer.clear())
             case _:
