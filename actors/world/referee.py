@@ -232,9 +232,7 @@ class _Referee:
                     continue
                 if not ended and runs[index + 1].at_ms - run.end_ms < QUIET_MS:
                     continue
-                near = (
-                    one for one in self.lived.placed if one.at_ms - FRAME_MS <= run.end_ms <= one.end_ms + CAUSE_MS
-                )
+                near = (one for one in self.lived.placed if one.at_ms - FRAME_MS <= run.end_ms <= one.end_ms + CAUSE_MS)
                 if next(near, None) is None:
                     yield ended
 
