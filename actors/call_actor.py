@@ -34,6 +34,7 @@ from engine.journal import Kind
 from engine.lines import KINDS, LineBook
 from engine.phases import Phase
 from engine.step import opened, step
+from engine.tones import dtmf
 from engine.tools import ToolEffect, ToolResult
 from engine.turns import deadline_of, judge_for
 from engine.wire import vapi
@@ -151,6 +152,19 @@ class CallActor:
         self._reported = True
         self.post(e.ReportArrived(at=trio.current_time(), ended_reason=ended_reason))
         return True
+
+    def send_keys(self, keys: str) -> bool:
+        """Press keys on this call, as tones in the line (reference/twilio.md §9: a stream cannot order Twilio to).
+
+        Returns False when they could not be heard now: the agent speaks, or the line is not there.
+
+        Raises:
+            ValueError: not keys (`engine.tones.dtmf`).
+        """
+        tones = dtmf(keys)
+        sent = self.bridge.play_line(tones)
+        self.note("KeysSent", {"keys": len(keys), "sent": sent})  # which ones is nobody's business
+        return sent
 
     async def run_tools(self, asked: Sequence[vapi.ToolCall], *, deadline_s: float) -> list[ToolResult]:
         """Answers for Vapi's `tool-calls`, in order, one for each, within the deadline."""

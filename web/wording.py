@@ -66,6 +66,7 @@ WORDINGS: Mapping[str, Wording] = {
     "AgentWords": Wording(AGENT, "is about to say {text:quote}", FAINT),
     "Hold": Wording(ENGINE, "→ hold the agent", FAINT),
     "Drop": Wording(ENGINE, "→ drop what was not heard[: {reason}]", LOUD),
+    "KeysSent": Wording(ENGINE, "{keys} keys sent as tones", "", "sent", "{keys} keys NOT sent: the agent speaks"),
     "StopAgent": Wording(ENGINE, "→ tell the agent to stop", FAINT),
     "Keep": Wording(ENGINE, "→ what comes now is new", FAINT),
     "TakeTurn": Wording(ENGINE, "→ the caller's turn: {text:quote}", FAINT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import weakref
 from functools import partial
@@ -15,6 +16,7 @@ from actors.call_actor import Arrival
 from engine.errors import VapiTrouble
 from engine.journal import Kind, Record
 from engine.phases import Phase
+from engine.tones import heard_digits
 from engine.wire import vapi
 from tests.actors.conftest import FALLBACK, House, until
 
@@ -410,3 +412,18 @@ async def test_ended_calls_are_forgotten_after_a_while(autojump_clock: MockClock
     assert house.supervisor.remembered == 1
     assert not house.supervisor.report(agent_call.id, "customer-ended-call")
     assert house.supervisor.statistics.unknown_webhooks == 1
+
+
+async def test_keys_go_out_as_tones(autojump_clock: MockClock, house: House) -> None:
+    """What a phone menu on the other side hears is the keys; over the agent's own speech nothing is sent."""
+    caller = await house.ring()
+    assert caller.actor.send_keys("42#")
+    media = [text["media"]["payload"] for text in caller.wire.texts() if text["event"] == "media"]
+    assert heard_digits(b"".join(base64.b64decode(payload) for payload in media)) == "42#"
+    await trio.sleep(2.0)
+    caller.agent_says(2000, more=True)
+    await until(lambda: caller.phase is Phase.SPEAKING)
+    await trio.sleep(0.2)
+    assert not caller.actor.send_keys("1")
+    with pytest.raises(ValueError, match="x"):
+        caller.actor.send_keys("x")
