@@ -361,7 +361,7 @@ def _heard(call: Call, event: e.UtteranceStarted) -> dict[str, Any]:
 
 
 def _heard_out(call: Call, event: e.PlaybackDone | e.PlaybackDoneToolPending) -> dict[str, Any]:
-    noted: dict[str, Any] = {"sound_at": event.at, "held_at": None}
+    noted: dict[str, Any] = {"sound_at": event.at}
     if call.ours:
         return noted | {"ours": False}
     noted |= {"active_at": event.at, "greeted": True}

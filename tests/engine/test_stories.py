@@ -425,6 +425,23 @@ def test_the_caller_is_silent() -> None:
     assert rescued[-1] == "65.400 listening → speaking"
 
 
+def test_a_voice_begins_as_the_last_word_is_heard() -> None:
+    """Held, and then the last mark comes: the hold ends with the voice, or nothing would ever be heard again."""
+    assert tell(
+        *UP, *GREETING, *TALKING,
+        e.CallerVoice(at=7.0, onset_at=6.96),
+        e.PlaybackDone(at=7.0, utterance=2, heard_ms=2000),
+        e.CallerQuiet(at=7.3, voiced_ms=140),
+        e.AgentTranscript(at=8.0, text="", final=True),
+    ) == [
+        *SPEAKS,
+        "7.000 speaking: Hold",
+        "7.000 speaking → listening",
+        "7.600 listening: LetSpeak",
+        "7.640 listening: SayLine",
+    ]  # fmt: skip
+
+
 def test_a_line_of_ours_is_cut_off() -> None:
     """The caller speaks over a filler: what is then owed has fillers again, and the call no other reason to end."""
     cut = (
