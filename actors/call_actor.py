@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -259,6 +260,10 @@ class CallActor:
                 raise InboxFull(f"{INBOX_FACTS} facts wait")
 
     async def _next_fact(self) -> e.Event:
+        """What happened comes before what is due: a deadline that passes while facts wait may be none by then."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with suppress(trio.WouldBlock):
+            return self._inbox.receive_nowait()
         with trio.move_on_at(deadline_of(self.call)):
             return await self._inbox.receive()
         return e.DeadlinePassed(at=trio.current_time())

@@ -8,12 +8,14 @@ import weakref
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
 from actors.call_actor import Arrival
 from engine.errors import VapiTrouble
+from engine.events import StreamStarted, UtteranceStarted
 from engine.journal import Kind, Record
 from engine.phases import Phase
 from engine.tones import heard_digits
@@ -427,3 +429,19 @@ async def test_keys_go_out_as_tones(autojump_clock: MockClock, house: House) -> 
     assert not caller.actor.send_keys("1")
     with pytest.raises(ValueError, match="x"):
         caller.actor.send_keys("x")
+
+
+async def test_what_happened_comes_before_what_is_due(autojump_clock: MockClock, house: House) -> None:
+    """A process that stood still for seconds: the facts that waited are taken first, and then nothing is due."""
+    caller = await house.ring(greet=False)
+    caller.agent_says(500)
+    await until(lambda: caller.phase is Phase.SPEAKING)
+    caller.return_marks()
+    await until(lambda: caller.phase is Phase.LISTENING)
+    actor = caller.actor
+    now = trio.current_time()
+    actor.call = msgspec.structs.replace(actor.call, owed_since=now - 60.0, owed_for="words", alive_at=now - 60.0)
+    actor.post(StreamStarted(at=now, stream_sid="MZ2"))
+    actor.post(UtteranceStarted(at=now, utterance=9))
+    await trio.sleep(0.1)
+    assert caller.phase is Phase.SPEAKING, "it answered: nobody gave it up"
