@@ -91,11 +91,11 @@ async def test_a_picture_that_is_not_the_code(tmp_path: Path) -> None:
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert (await command("diagram", str(path), "--check"))[0] == 0
     changed = path.read_text(encoding="utf-8").replace(
-        "speaking --> interrupted: CallerVoice, ", "speaking --> ended: X, "
+        "speaking --> interrupted: CallerSpoke, ", "speaking --> ended: X, "
     )
     path.write_text(changed, encoding="utf-8")
     status, told = await command("diagram", str(path), "--check")
-    assert status == 1 and "only in the code: speaking → interrupted on CallerVoice" in told
+    assert status == 1 and "only in the code: speaking → interrupted on CallerSpoke" in told
     assert "only in the picture: speaking → ended on X" in told
 
 

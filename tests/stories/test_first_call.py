@@ -40,12 +40,14 @@ async def test_the_demo(tmp_path: Path) -> None:
     told = done.stdout.decode()
     assert done.returncode == 0, told
     assert "the conversation completed" in told
-    silent_ms = re.search(r"silent at the caller's ear after (\d+) ms, stale speech after it:\s+(\d+) ms", told)
+    silent_ms = re.search(r"silent at the caller's ear after (\d+) ms, stale speech after it:\s+(\d+)\s+ms", told)
     assert silent_ms is not None and int(silent_ms[1]) <= 150 and int(silent_ms[2]) == 0
     (row,) = list_calls(tmp_path / "journal.sqlite3")
     names = [record.name for record in read_call(tmp_path / "journal.sqlite3", row.call_id)]
-    for expected in ("Opened", "ToolResult", "Interruption", "Closed", "ReportArrived"):
+    for expected in ("Opened", "ToolResult", "Closed", "ReportArrived"):
         assert names.count(expected) == 1, (expected, names)
+    assert names.count("Interruption") >= 2, "a cough and a true one"
+    assert "Line" in names, "the slow answer was bridged"
     phases = [name for name in names if name in ("speaking", "listening", "interrupted", "tool_pending", "ended")]
     assert {"speaking", "listening", "interrupted", "ended"} <= set(phases), "a quick tool may answer unseen"
     with wave.open(str(tmp_path / "recordings" / f"{row.call_id}.wav")) as recording:
@@ -58,6 +60,7 @@ def agent_that_knows_numbers(folder: Path) -> Path:
     bistro = example()
     agent = yaml.safe_load(bistro.read_text(encoding="utf-8"))
     agent["tools"] = str(bistro.parent / agent["tools"])
+    agent["silence"] = {"fillers": "off"}  # fifty calls keep one recogniser busy for seconds: nobody asks
     others = [reply for reply in agent["twin"]["replies"] if "<digits>" not in str(reply)]
     numbers = [{"hear": [f"My number is {n}"], "say": f"Your number is {n}."} for n in NUMBERS]
     agent["twin"]["replies"] = others + numbers
