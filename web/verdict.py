@@ -92,4 +92,6 @@ def _barge_in_problems(agent: Agent, barge_ins: Sequence[Mapping[str, Any]]) -> 
 
 
 def _results(records: Sequence[Record]) -> list[str]:
-    return [str(record.data["text"]) for record in records if record.name == "ToolResult" and record.data.get("ok")]
+    """What the agent file cannot know: what tools answered, and which lines of ours were said."""
+    results = [str(record.data["text"]) for record in records if record.name == "ToolResult" and record.data.get("ok")]
+    return results + [str(record.data["text"]) for record in records if record.name == "Line"]
