@@ -189,6 +189,7 @@ def _quiet(call: Call, event: e.CallerQuiet) -> dict[str, Any]:
 
 
 HANGOVER_S = 0.16  # the voice was over so long before the detector said so (`engine.voice`)
+FINAL_FOLLOWS_S = 0.8  # after a partial transcript: until then nobody owes an answer
 ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 
 
@@ -205,6 +206,8 @@ def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
         noted |= {"dropped": True, "overruled": False, "fresh": False}
     if event.final:
         return noted | _turn(call, event.text, event.at)
+    if call.owed_for == "voice":
+        noted |= _owing(event.at + FINAL_FOLLOWS_S, "words")  # so they were understood after all
     return noted | {"partial": event.text[:MOST_WORDS]}
 
 

@@ -382,6 +382,10 @@ def test_nobody_knows_what_the_caller_said() -> None:
     asked = tell(*UP, *GREETING, e.CallerVoice(at=4.0, onset_at=3.96), e.CallerQuiet(at=4.9, voiced_ms=700),
                  e.AgentWords(at=7.0, text=""))  # fmt: skip
     assert asked[-1] == "6.140 listening: SayLine"
+    late = (e.CallerVoice(at=4.0, onset_at=3.96), e.CallerQuiet(at=4.9, voiced_ms=700))
+    words = e.CallerTranscript(at=6.0, text="a table for", final=False)
+    known = tell(*UP, *GREETING, *late, words, e.AgentWords(at=6.2, text=""), policy=Policy(lines=("unheard",)))
+    assert known[-1] == "5.200 listening: LetSpeak", "words that come late are words: nobody asks"
     stopped = tell(
         *UP, *GREETING, *TALKING,
         e.CallerVoice(at=7.0, onset_at=6.96),

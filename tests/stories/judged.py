@@ -6,6 +6,7 @@ turn it was when nobody was heard.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -115,19 +116,31 @@ class Scene:
 
     def interleaved(self) -> list[float]:
         """Where a line of ours began in the middle of a speech that had not paused, or was itself broken off."""
-        found = [run.at_ms for run in self.lived.tap.runs if not run.is_agent and self._is_broken(run)]
+        found = list(self._broken_lines())
         for number in range(len(self.lived.speeches)):
-            pieces = self.pieces(number)
-            for before, after in pairwise(pieces):
+            for before, after in pairwise(self.pieces(number)):
                 until_ms = min(after.at_ms, before.end_ms + PAUSED_MS)
                 found += [at for _, at in self.lines() if before.end_ms <= at < until_ms]
         return found
 
-    def _is_broken(self, run: Run) -> bool:
-        """A piece of a line that stops although nobody had it cleared."""
-        lengths = {len(clips[0].mulaw) / BYTES_PER_MS for clips in LINES.clips.values()}
-        cleared = any(abs(one - run.end_ms) <= 2 * FRAME_MS for one in (*self.lived.clears, self.lived.ended_ms))
-        return run.ms not in lengths and not cleared
+    def _broken_lines(self) -> Iterator[float]:
+        """Lines that stop although nobody had them cleared. One that was held goes on as a piece of its own."""
+        lengths = [len(clips[0].mulaw) / BYTES_PER_MS for clips in LINES.clips.values()]
+        line = self.lived.plan.line
+        slack_ms = (
+            FRAME_MS + line.down_ms + line.down_jitter_ms
+        )  # what is heard before `clear` lands is not known exactly
+        before_ms = 0.0
+        for run in self.lived.tap.runs:
+            if run.is_agent:
+                before_ms = 0.0
+                continue
+            if any(abs(one - run.end_ms) <= slack_ms for one in (*self.lived.clears, self.lived.ended_ms)):
+                before_ms += run.ms
+            elif any(abs(ms - length) <= slack_ms for ms in (run.ms, before_ms + run.ms) for length in lengths):
+                before_ms = 0.0
+            else:
+                yield run.at_ms
 
     # --- silence -----------------------------------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ def test_nobody_can_prove_that_the_agent_fell_silent(line: LinePlan) -> None:
     """field-bugs 2.1 no. 10: every interruption has a certificate, and the phone's loudspeaker agrees within a frame.
 
     What a certificate says of the time after the onset is an upper bound by the way up, on which the proof comes back.
-    Seen to fail with `clear` sent behind the proof mark, and with the unheard audio reckoned from what was sent.
+    Seen to fail without `clear`, and with what was heard reckoned from what was sent.
     """
     ours = live(
         Step(IntoSpeech(900), noise(300)),

@@ -36,7 +36,7 @@ LEGAL = "this call may be recorded"
 def test_after_a_cough_the_agent_just_stops(ms: int, ahead_ms: int) -> None:
     """field-bugs 2.2 no. 11: it goes on with the frame that was not heard, streamed or from a long buffer.
 
-    Seen to fail with a `let_speak` that forgets what was taken back, and with one that takes back a frame too many.
+    Seen to fail with a `let_speak` that forgets what was taken back, and with a hold that takes back too much.
     """
     plans = [
         call(Step(IntoSpeech(900 + 7 * seed), noise(ms)), vapi=agent_plan(ahead_ms=ahead_ms), stays_ms=8000, seed=seed)

@@ -100,7 +100,7 @@ def check(ours: Scene) -> None:
 def test_one_side_of_the_recording_is_shorter_and_its_pauses_differ(seed: int) -> None:
     """field-bugs 2.6 no. 47: equal lengths; silence where silence was, after interruptions, fillers and pauses.
 
-    Seen to fail with a recording that does not hear of `clear`, and with one that is written when audio is sent.
+    Seen to fail with a recording that does not hear of `clear`, and with one that forgets how far a piece was played.
     """
     (ours,) = live_all([lively(seed)])
     check(ours)

@@ -45,9 +45,11 @@ def test_wednesday_no_thursday_actually_friday(into: IntoSpeech | AfterAgent) ->
         Step(into, words("wednesday", 600)),
         Step(AfterMe(240), words("no thursday", 600)),
         Step(AfterMe(240), words("actually friday", 600)),
-        vapi=agent_plan(first_words=8),
+        vapi=agent_plan(first_words=8, hearing=HearingPlan(endpoint_ms=100)),
         stays_ms=5000,
     )
+    finals = [one["text"] for one in ours.notes("CallerTranscript") if one["final"]]
+    assert finals == ["wednesday", "no thursday", "actually friday"], "the recogniser ends at every pause"
     assert [one["text"] for one in ours.notes("TakeTurn")] == ["wednesday no thursday actually friday"]
     assert len(ours.lived.speeches) == 2 and ours.is_whole(1) and ours.report.overlaps == ()
 
