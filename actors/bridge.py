@@ -32,7 +32,7 @@ RECENT_VOICE_S = 1.0  # a voice that is over and began longer ago is not what th
 EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
 # would be pulled apart by silence in the middle of a word.
-SILENT_GAP_S = 0.25
+SILENT_GAP_S = 0.5
 NOTHING = Voice.NOTHING
 FALSE_ALARMS = frozenset({"noise", "no words", "echo"})  # the detector learns from these
 SETTLE_BYTES = 500 * BYTES_PER_MS  # so much of the recording is worked out in one go
