@@ -83,6 +83,7 @@ class Call(msgspec.Struct, frozen=True):
     alive_at: float = 0.0  # last sign of life of the agent
     greeted: bool = False  # an utterance of the agent has been heard
     held_at: float | None = None  # since when the agent waits for the caller to be quiet
+    resumed_at: float = 0.0  # when the agent last went on after a hold
     dropped: bool = False  # this interruption: what was not heard is gone
     overruled: bool = False  # … and Vapi was told to stop
     fresh: bool = False  # … and what Vapi says now is not what the caller cut into
@@ -232,7 +233,8 @@ def _false_alarm(call: Call, event: e.FalseAlarm) -> dict[str, Any]:
     noted: dict[str, Any] = {"held_at": None, "dismissed": event.reason}
     if event.reason == "background":  # the caller may well be speaking, but there was nothing to be interrupted
         return {"held_at": None}
-    noted |= {"caller_voiced": False, "sound_at": event.at}
+    quiet_at = event.at if call.caller_voiced else call.voice_at - HANGOVER_S
+    noted |= {"caller_voiced": False, "resumed_at": event.at, "sound_at": max(call.sound_at, quiet_at)}
     if call.owed_for == "voice":
         noted |= _OWES_NOTHING
     return noted
@@ -363,8 +365,12 @@ def _heard(call: Call, event: e.UtteranceStarted) -> dict[str, Any]:
     return noted | _OWES_NOTHING
 
 
+NOTHING_LEFT_S = 0.02  # an utterance that ends so soon after a hold had been heard out before it
+
+
 def _heard_out(call: Call, event: e.PlaybackDone | e.PlaybackDoneToolPending) -> dict[str, Any]:
-    noted: dict[str, Any] = {"sound_at": event.at}
+    nothing_left = event.at < call.resumed_at + NOTHING_LEFT_S
+    noted: dict[str, Any] = {} if nothing_left else {"sound_at": event.at}
     if call.ours:
         return noted | {"ours": False}
     noted |= {"active_at": event.at, "greeted": True}

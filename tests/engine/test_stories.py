@@ -429,6 +429,23 @@ def test_the_caller_is_silent() -> None:
     assert rescued[-1] == "65.400 listening → speaking"
 
 
+def test_a_cough_as_the_last_word_is_heard() -> None:
+    """Nothing is left to go on with: the silence began with the cough's end, not with the decision about it."""
+    assert tell(
+        *UP, *GREETING,
+        e.CallerTranscript(at=4.0, text="is eight free", final=True),
+        e.UtteranceStarted(at=4.55, utterance=2, ours=True),
+        e.CallerVoice(at=4.9, onset_at=4.86),
+        e.CallerQuiet(at=5.3, voiced_ms=240),
+        e.PlaybackDone(at=5.761, utterance=2, heard_ms=400),
+        e.AgentTranscript(at=7.0, text="", final=True),
+    )[-3:] == [
+        "5.760 speaking: LetSpeak",
+        "5.761 speaking → listening",
+        "6.640 listening: SayLine, TellAgent",
+    ]  # fmt: skip
+
+
 def test_a_voice_begins_as_the_last_word_is_heard() -> None:
     """Held, and then the last mark comes: the hold ends with the voice, or nothing would ever be heard again."""
     assert tell(

@@ -127,9 +127,7 @@ class Scene:
         """Lines that stop although nobody had them cleared. One that was held goes on as a piece of its own."""
         lengths = [len(clips[0].mulaw) / BYTES_PER_MS for clips in LINES.clips.values()]
         line = self.lived.plan.line
-        slack_ms = (
-            FRAME_MS + line.down_ms + line.down_jitter_ms
-        )  # what is heard before `clear` lands is not known exactly
+        slack_ms = FRAME_MS + line.down_ms + line.down_jitter_ms  # nobody knows to the frame where `clear` lands
         before_ms = 0.0
         for run in self.lived.tap.runs:
             if run.is_agent:

@@ -123,6 +123,31 @@ def test_no_dead_air(name: str, line: LinePlan | None) -> None:
         assert ours.notes("Closed")[0]["reason"].startswith("agent ")
 
 
+LIVELY = (
+    Step(IntoSpeech(900), noise(200)),
+    Step(IntoSpeech(600), words("a table for two please")),
+    Step(AfterAgent(700), words("and for the evening")),
+    Step(AfterMe(900), noise(150)),
+    Step(IntoSpeech(800), words("stop", 400)),
+    Step(AfterAgent(900), words("hello are you there")),
+    *(Step(AfterMe(5000), words("hello again")) for _ in range(3)),
+)
+
+
+@pytest.mark.parametrize("line", [None, FAR_AWAY], ids=["clean", "far away"])
+@pytest.mark.parametrize("way", ["hole_after_ms", "mute_after_ms", "drop_after_ms"])
+def test_no_dead_air_whenever_vapi_goes(way: str, line: LinePlan | None) -> None:
+    """In the middle of a hold, of a line of ours, of the caller's words, as a last word is heard: seven moments each."""
+    moments_ms = (330.0, 990.0, 1650.0, 2640.0, 5610.0, 6930.0, 10_230.0)
+    plans = [
+        call(*LIVELY, vapi=agent_plan(answer_words=8, **{way: ms}), line=line, stays_ms=40_000, seed=int(ms))
+        for ms in moments_ms
+    ]
+    for ours in live_all(plans):
+        assert ours.longest_dead_air_ms() <= DEAD_AIR_MS, ours.dead_air()
+        assert ours.interleaved() == [] and ours.ends_in_words()
+
+
 def test_the_holes_are_holes() -> None:
     """The tutorials' bridge leaves the caller alone in nearly all of them: the scenes can fail."""
     silent = [
