@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+LONGEST_TOOL_S = 17.0  # Vapi gives up at 20 s (reference/vapi.md §10); our apology must be there before
+ToolSeconds = Annotated[float, Meta(gt=0, le=LONGEST_TOOL_S)]
+Line = Annotated[str, Meta(min_length=1, max_length=240)]
 
 
 class ToolEffect(StrEnum):
-    """What running a tool does to the world; from it follows what a hang-up may do to a run (DESIGN §5)."""
+    """What running a tool does to the world; from it follows what a barge-in or hang-up may do to a run (DESIGN §5)."""
 
     READ = "read"  # looks something up: may be cancelled and repeated
     IDEMPOTENT = "idempotent"  # may be repeated with the same key
     COMMIT = "commit"  # must happen at most once, and is not cancelled half-way
-    TERMINAL = "terminal"  # ends or moves the call
+    TERMINAL = "terminal"  # ends or moves the call: waits until what is being said was heard
+
+
+class ToolLines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What Callscope or Vapi says while a tool runs. Empty: the lines of `silence`."""
+
+    start: tuple[Line, ...] = ()  # said when it starts, by Vapi (`request-start`, vapi.md §8.4)
+    slow: tuple[Line, ...] = ()  # said when it takes long (`request-response-delayed`)
+    failed: tuple[Line, ...] = ()  # said when it failed (`request-failed`)
+
+
+class Breaker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A tool that keeps failing is left alone for a while, for all calls of the process."""
+
+    failures: Annotated[int, Meta(ge=1, le=1000)] = 5  # so many in a row, within …
+    within_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    open_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0  # … and it is not tried for so long; then one try decides
+
+
+class ToolPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a tool is run. The same keys in `@tool(...)` and in the agent file."""
+
+    timeout_s: ToolSeconds = 10.0  # of one run with all its attempts, as long as Vapi waits for it
+    background_s: Annotated[float, Meta(ge=0, le=600)] = 0.0  # > 0: a slow tool; it goes on for so long after ...
+    answer_within_s: ToolSeconds = 10.0  # … Vapi was told, after this, that it takes longer
+    late: Literal["say", "tell", "keep"] = "tell"  # a late result is said, put to the model, or only journaled
+    retries: Annotated[int, Meta(ge=0, le=5)] = 0  # more attempts, with jitter; never for `commit` and `terminal`
+    at_once: Annotated[int, Meta(ge=1, le=10_000)] = 100  # runs of it at the same time in this process
+    breaker: Breaker | None = Breaker()
+    cache_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0  # a `read` with the same arguments is answered from memory
+    confirm: bool = False  # a `commit` asks the caller first: a second call with the same arguments after their answer
+    undo: str = ""  # tool that takes a `commit` back when the caller hung up before hearing of it
+    lines: ToolLines = ToolLines()
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
@@ -24,7 +61,12 @@ class ToolSpec(msgspec.Struct, frozen=True):
     description: str
     parameters: dict[str, Any]  # JSON Schema of an object
     effect: ToolEffect
-    timeout_s: float
+    policy: ToolPolicy = ToolPolicy()
+    hidden: bool = False  # not shown to the model: the `undo` of another tool
+
+    @property
+    def timeout_s(self) -> float:
+        return self.policy.timeout_s
 
 
 class ToolResult(msgspec.Struct, frozen=True):

@@ -137,11 +137,12 @@ LIVELY = (
 @pytest.mark.parametrize("line", [None, FAR_AWAY], ids=["clean", "far away"])
 @pytest.mark.parametrize("way", ["hole_after_ms", "mute_after_ms", "drop_after_ms"])
 def test_no_dead_air_whenever_vapi_goes(way: str, line: LinePlan | None) -> None:
-    """In the middle of a hold, of a line of ours, of the caller's words, as a last word is heard: seven moments each."""
+    """In a hold, in a line of ours, in the caller's words, as a last word is heard: seven moments each."""
     moments_ms = (330.0, 990.0, 1650.0, 2640.0, 5610.0, 6930.0, 10_230.0)
+    agents: list[dict[str, Any]] = [{way: ms} for ms in moments_ms]
     plans = [
-        call(*LIVELY, vapi=agent_plan(answer_words=8, **{way: ms}), line=line, stays_ms=40_000, seed=int(ms))
-        for ms in moments_ms
+        call(*LIVELY, vapi=agent_plan(answer_words=8, **plan), line=line, stays_ms=40_000, seed=int(ms))
+        for ms, plan in zip(moments_ms, agents, strict=True)
     ]
     for ours in live_all(plans):
         assert ours.longest_dead_air_ms() <= DEAD_AIR_MS, ours.dead_air()

@@ -226,7 +226,7 @@ def test_orders_have_the_fields_of_the_samples() -> None:
     assert json.loads(vapi.say("x"))["type"] == "say"
 
 
-SPEC = ToolSpec("check", "Look.", {"type": "object", "properties": {}}, ToolEffect.READ, 5)
+SPEC = ToolSpec("check", "Look.", {"type": "object", "properties": {}}, ToolEffect.READ)
 SERVER = {"url": "https://x.example/webhook/vapi", "timeoutSeconds": 20}
 
 

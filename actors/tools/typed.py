@@ -21,27 +21,15 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 import trio
 
+from actors.tools.port import Caller, ToolProblem
 from engine.errors import BadSettings
-from engine.tools import ToolEffect, ToolResult, ToolSpec
+from engine.tools import LONGEST_TOOL_S, ToolEffect, ToolPolicy, ToolResult, ToolSpec
 
 ToolFunction = Callable[..., Awaitable[Any]]
 F = TypeVar("F", bound=ToolFunction)
 
-LONGEST_TOOL_S = 17.0  # Vapi gives up at 20 s (reference/vapi.md §10); our apology must be there before
 LONGEST_RESULT_CHARS = 4000
 _MARK = "__callscope_tool__"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is on the phone, by the call's own word."""
-
-    call_id: str
-    number: str
-
-
-class ToolProblem(Exception):
-    """Raised by a tool for what the caller may be told; the text goes to the model as the tool's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +115,7 @@ def make_tool(function: ToolFunction, *, effect: str, timeout_s: float = 10.0, n
     arguments = msgspec.defstruct("Arguments", fields, kw_only=True)
     schema = msgspec.json.schema(arguments)["$defs"]["Arguments"]
     parameters = {key: schema[key] for key in ("type", "properties", "required") if key in schema}
-    spec = ToolSpec(called, description, parameters, ToolEffect(effect), timeout_s)
+    spec = ToolSpec(called, description, parameters, ToolEffect(effect), ToolPolicy(timeout_s=timeout_s))
     return Tool(spec, function, arguments, caller_parameter)
 
 
