@@ -1,7 +1,7 @@
 """What a tool is to the call that runs it: arguments that fit, one attempt, and what it may know and order.
 
 Typed functions (`typed`), HTTP tools (`http`) and the built-in ones (`builtin`) fulfil `Tool`. They make one attempt
-and say what went wrong; time-outs, retries, limits, the circuit breaker, the cache and the ledger are the runner's work.
+and say what went wrong. Time-outs, retries, limits, breaker, cache and ledger are the runner's work.
 """
 
 from __future__ import annotations
