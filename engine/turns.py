@@ -140,15 +140,15 @@ def _name_playback(call: Call, fact: e.PlaybackDone) -> e.Event:
 
 def deadline_of(call: Call) -> float:
     """When this call must hear `DeadlinePassed`, in seconds on its clock; infinite once it has ended."""
-    return min((at for at, _ in _due(call)), default=inf)
+    return min((at for at, _ in waits(call)), default=inf)
 
 
 def _name_deadline(call: Call, at: float) -> e.Event:
-    due = min(_due(call), key=lambda one: one[0], default=None)
+    due = min(waits(call), key=lambda one: one[0], default=None)
     return e.DeadlinePassed(at=at) if due is None else due[1](at)  # an ended call has no deadline
 
 
-def _due(call: Call) -> Iterator[Due]:
+def waits(call: Call) -> Iterator[Due]:
     """All that this call waits for. The earliest happens; of two at the same moment the first."""
     phase = call.phase
     if phase is Phase.ENDED:
@@ -160,7 +160,7 @@ def _due(call: Call) -> Iterator[Due]:
     words = call.turn or (call.partial if call.policy.turns.act_on == "partials" else "")
     if words and phase in _TALKING:
         yield _turn_over_at(call), lambda at: e.CallerTurnOver(at=at, text=words)
-    yield from _DUE_IN[phase](call)
+    yield from WAITS_IN[phase](call)
 
 
 def _turn_over_at(call: Call) -> float:
@@ -302,7 +302,7 @@ def _due_transferring(call: Call) -> Iterator[Due]:
     yield call.entered_at + HAND_OVER_S, lambda at: e.HandOverOverdue(at=at)
 
 
-_DUE_IN: dict[Phase, Callable[[Call], Iterator[Due]]] = {
+WAITS_IN: dict[Phase, Callable[[Call], Iterator[Due]]] = {
     Phase.CONNECTING: _due_connecting,
     Phase.LISTENING: _due_listening,
     Phase.SPEAKING: _due_speaking,
