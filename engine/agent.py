@@ -19,6 +19,7 @@ StaleMs = Annotated[int, Meta(ge=100, le=60_000)]  # less than the way from the 
 E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}$")]
 Chars = Annotated[int, Meta(ge=0, le=100)]
 Confidence = Annotated[float, Meta(ge=0, le=1)]
+Usd = Annotated[float, Meta(gt=0, le=1_000_000)]
 Loudness = Annotated[float, Meta(ge=0, le=48)]  # full scale of `engine.voice`
 Phrase = Annotated[str, Meta(min_length=1, max_length=240)]
 SomePhrases = tuple[Phrase, ...]
@@ -37,9 +38,14 @@ class Fallback(_Strict, frozen=True):
 
 
 class Limits(_Strict, frozen=True):
+    """How long, how many, how dear. Money is counted by `actors.spending`."""
+
     max_duration_s: Seconds = 600.0
     idle_s: Seconds = 60.0  # nobody says anything for so long: the call ends with words
     concurrent_calls: Annotated[int, Meta(ge=1)] = 500
+    spend_usd_per_call: Usd | None = None  # a call that has cost so much, by estimate, says goodbye
+    spend_usd_per_day: Usd | None = None  # a UTC day that has cost so much takes no more calls: they get the fallback
+    usd_per_minute: Usd = 0.15  # what a minute is taken to cost until Vapi's report says what the call did cost
 
 
 class Phrases(_Strict, frozen=True):
@@ -168,13 +174,22 @@ class Agent(_Strict, frozen=True):
     name: str
     assistant: dict[str, Any] | None = None  # CreateAssistantDTO (reference/vapi.md §11) without tools, or …
     assistant_id: str | None = None  # … the id of one that exists
-    tools: str | None = None  # a Python file beside this one, with functions marked @tool
+    tools: str | tuple[str, ...] | None = None  # Python files beside this one, with functions marked @tool
     fallback: Fallback = Fallback()
     limits: Limits = Limits()
     turns: Turns = Turns()
     silence: Silence = Silence()
     digits: Digits = Digits()
     twin: TwinPlan = TwinPlan()
+
+    def __repr__(self) -> str:
+        """Its name alone: the rest may hold what stood in the environment."""
+        return f"Agent(name={self.name!r})"
+
+    @property
+    def tools_files(self) -> tuple[str, ...]:
+        """The files of `tools`, as they stand there."""
+        return (self.tools,) if isinstance(self.tools, str) else self.tools or ()
 
 
 def agent_from(data: object) -> Agent:

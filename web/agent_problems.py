@@ -1,5 +1,7 @@
 """Every fault of an agent file at once, each with its line and column. Knows YAML nodes and types, no files.
 
+`Reader` walks any struct of types; `web.scenario_file` reads scenarios with it.
+
 The types are `engine.agent`'s, read with `msgspec.inspect`: a new policy key needs nothing here. What several values
 mean together is in `web.agent_rules`.
 """
@@ -7,7 +9,7 @@ mean together is in `web.agent_rules`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -16,9 +18,11 @@ import msgspec
 import yaml
 from msgspec import inspect as types
 
+from actors.hidden import HIDDEN
 from engine.agent import Agent
+from web.agent_env import Missing, resolve
 
-_NOTHING_GOOD = object()
+NOTHING_GOOD = object()
 _NULL, _STRING = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
 _MOST_QUOTED = 40
 
@@ -44,12 +48,19 @@ class Reading:
     data: Any = None  # what stood there; what is wrong is left out, or "?" where there must be something
     nodes: dict[str, yaml.Node] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)
+    lines: tuple[str, ...] = ()
+    raw: dict[int, str] = field(default_factory=dict)  # by the node's id: what stood there before it was filled in
+
+    def written(self, at: str) -> str:
+        """The text of one value as the file has it, its references unfilled."""
+        node = self.nodes[at]
+        return self.raw.get(id(node)) or str(node.value)
 
     def complain(self, node: yaml.Node, at: str, what: str) -> None:
         """Note a fault where a node begins."""
         mark = node.start_mark
         self.wrong.add(at)
-        self.faults.append(Fault(mark.line + 1, mark.column + 1, at, what))
+        self.faults.append(Fault(mark.line + 1, mark.column + 1, at, HIDDEN.out_of(what)))
 
     def complain_of(self, paths: tuple[str, ...], what: str) -> None:
         """Note a fault of values together, at the first that the file gives. No word if one of them is wrong itself."""
@@ -58,34 +69,53 @@ class Reading:
             self.complain(self.nodes[given[0]], given[0], what)
 
 
-def read(text: str) -> Reading:
+def read(text: str, env: Mapping[str, str] | None = None) -> Reading:
     """What an agent file says, and what of it does not fit `Agent`.
+
+    Args:
+        env: what its references may name; None leaves them as they stand.
 
     Raises:
         yaml.YAMLError: no YAML; its mark says where.
     """
     loader = yaml.SafeLoader(text)
     try:
-        return _Reader(loader).read()
+        return Reader(loader, Agent, "name", text=text, env=env).read()
     finally:
         loader.dispose()
 
 
-class _Reader:
-    """Walks nodes and types side by side."""
+class Reader:
+    """Walks nodes and types side by side.
 
-    def __init__(self, loader: yaml.SafeLoader) -> None:
-        self._loader, self._found = loader, Reading()
+    Args:
+        root: what the file holds; its first key is named where the file holds nothing.
+        env: what `${…}` may name (`web.agent_env`); None leaves it as it stands. `text` is then the whole file.
+    """
+
+    def __init__(
+        self,
+        loader: yaml.SafeLoader,
+        root: type[msgspec.Struct],
+        first: str,
+        *,
+        text: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._loader, self._root, self._first, self._text, self._env = loader, root, first, text, env
+        self._found = Reading(lines=tuple(text.splitlines()))
 
     def read(self) -> Reading:
         found = self._found
         root = self._loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
-            got = "nothing" if root is None or root.tag == _NULL else _shown(root)
-            found.faults.append(Fault(1, 1, "$", f"Expected `object` with `name:` and more, got {got}"))
+            got = "nothing" if root is None or root.tag == _NULL else shown(root)
+            found.faults.append(Fault(1, 1, "$", f"Expected `object` with `{self._first}:` and more, got {got}"))
             return found
         self._find_twins(root, set())
-        found.data = self._value(root, types.type_info(Agent), "$")
+        if self._env is not None:
+            self._fill_in(root, set(), "$", self._env)
+        found.data = self._value(root, types.type_info(self._root), "$")
         return found
 
     def _find_twins(self, node: yaml.Node, seen: set[int], at: str = "$") -> None:
@@ -107,14 +137,48 @@ class _Reader:
                     first[name] = key
                 self._find_twins(value, seen, f"{at}.{name}")
 
+    def _fill_in(self, node: yaml.Node, seen: set[int], at: str, env: Mapping[str, str]) -> None:
+        """Fill in the references of every text; those that mean nothing are faults."""
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._fill_in(item, seen, f"{at}[{index}]", env)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+                self._fill_in(value, seen, f"{at}.{name}", env)
+        elif node.tag == _STRING and "${" in node.value:
+            found = resolve(node.value, env)
+            HIDDEN.add(found.secrets)
+            for one in found.missing:
+                self._complain_inside(node, at, one)
+            self._found.raw[id(node)] = node.value
+            node.value = found.text
+
+    def _complain_inside(self, node: yaml.Node, at: str, missing: Missing) -> None:
+        """A fault where a reference begins, however many lines the text has."""
+        self._found.wrong.add(at)
+        begins = node.value[missing.offset :].split("}")[0].split()[0]
+        index = first = node.start_mark.index
+        for _ in range(node.value[: missing.offset].count(begins) + 1):
+            index = self._text.find(begins, index, node.end_mark.index) + 1
+            if not index:  # folded in its middle, or written with escapes
+                break
+        index = index - 1 if index else first
+        line = self._text.count("\n", 0, index) + 1
+        column = index - self._text.rfind("\n", 0, index)
+        self._found.faults.append(Fault(line, column, at, missing.what))
+
     def _value(self, node: yaml.Node, wanted: types.Type, at: str) -> Any:
-        """What a node holds, or `_NOTHING_GOOD`, with the fault noted."""
+        """What a node holds, or `NOTHING_GOOD`, with the fault noted."""
         self._found.nodes[at] = node
         match wanted:
             case types.UnionType():
-                if node.tag == _NULL:
+                if node.tag == _NULL and any(isinstance(one, types.NoneType) for one in wanted.types):
                     return None
-                return self._value(node, next(one for one in wanted.types if not isinstance(one, types.NoneType)), at)
+                return self._value(node, _fitting(node, wanted), at)
             case types.StructType():
                 return self._struct(node, wanted, at)
             case types.DictType():
@@ -122,42 +186,73 @@ class _Reader:
             case types.VarTupleType() | types.ListType():
                 return self._list(node, wanted, at)
             case types.AnyType():
+                self._remember(node, at, set())
                 return self._constructed(node, at)
             case _:
-                value = self._constructed(node, at)
-                fault = None if value is _NOTHING_GOOD else _misfit(node, value, wanted)
-                if fault:
-                    self._found.complain(node, at, f"{_last(at)} {fault}")
-                return _NOTHING_GOOD if fault else value
+                return self._one_line(node, wanted, at)
+
+    def _one_line(self, node: yaml.Node, wanted: types.Type, at: str) -> Any:
+        raw = self._found.raw.get(id(node))
+        if raw is not None:
+            if at in self._found.wrong:
+                return NOTHING_GOOD
+            if getattr(node, "style", "") is None and not isinstance(wanted, types.StrType | types.LiteralType):
+                # `${MOST_CALLS:-50}`: what is filled in is a number, as if it had been written there
+                tag = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+                node = yaml.ScalarNode(tag, node.value, node.start_mark, node.end_mark)
+        value = self._constructed(node, at)
+        fault = None if value is NOTHING_GOOD else misfit(node, value, wanted)
+        if not fault:
+            return value
+        if raw is not None:  # what is filled in may be a secret
+            fault = f"{fault.partition(', not ')[0]}; what {raw} stands for does not fit"
+        self._found.complain(node, at, f"{last(at)} {fault}")
+        return NOTHING_GOOD
+
+    def _remember(self, node: yaml.Node, at: str, above: set[int]) -> None:
+        """Where everything stands inside a value of any form."""
+        self._found.nodes[at] = node
+        if id(node) in above:
+            return
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._remember(item, f"{at}[{index}]", {*above, id(node)})
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    self._remember(value, f"{at}.{key.value}", {*above, id(node)})
 
     def _struct(self, node: yaml.Node, wanted: types.StructType, at: str) -> Any:
         if (pairs := self._pairs(node, at)) is None:
-            return _NOTHING_GOOD
-        fields = {one.name: one for one in wanted.fields}
+            return NOTHING_GOOD
+        fields = {one.encode_name: one for one in wanted.fields}
         good: dict[str, Any] = {}
         for name, (key, value) in pairs.items():
             if name not in fields:
-                self._found.complain(key, f"{at}.{name}", f"`{name}` is not known here; {_instead(name, fields)}")
+                self._found.complain(key, f"{at}.{name}", f"`{name}` is not known here; {self._instead(name, fields)}")
                 continue
             held = self._value(value, fields[name].type, f"{at}.{name}")
-            if held is not _NOTHING_GOOD:
+            if held is not NOTHING_GOOD:
                 good[name] = held
-        for name in [one.name for one in wanted.fields if one.required]:
+        for name in [one.encode_name for one in wanted.fields if one.required]:
             if name not in pairs:
                 self._found.complain(node, f"{at}.{name}", f"`{name}` is missing here")
             if name not in good:
                 good[name] = "?" if isinstance(fields[name].type, types.StrType) else ["?"]
         return good
 
+    def _instead(self, name: str, fields: dict[str, types.Field]) -> str:
+        return _instead(name, fields)
+
     def _dict(self, node: yaml.Node, wanted: types.DictType, at: str) -> Any:
         if (pairs := self._pairs(node, at)) is None:
-            return _NOTHING_GOOD
+            return NOTHING_GOOD
         held = {name: self._value(value, wanted.value_type, f"{at}.{name}") for name, (_, value) in pairs.items()}
-        return {name: value for name, value in held.items() if value is not _NOTHING_GOOD}
+        return {name: value for name, value in held.items() if value is not NOTHING_GOOD}
 
     def _pairs(self, node: yaml.Node, at: str) -> dict[str, tuple[yaml.Node, yaml.Node]] | None:
         if not isinstance(node, yaml.MappingNode):
-            self._found.complain(node, at, f"{_last(at)} must be a mapping, not {_shown(node)}")
+            self._found.complain(node, at, f"{last(at)} must be a mapping, not {shown(node)}")
             return None
         self._loader.flatten_mapping(node)  # `<<: *defaults`
         pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
@@ -165,7 +260,7 @@ class _Reader:
             if isinstance(key, yaml.ScalarNode):
                 pairs[key.value] = (key, value)
             else:
-                self._found.complain(key, at, f"{_last(at)}: a key must be one word, not {_shown(key)}")
+                self._found.complain(key, at, f"{last(at)}: a key must be one word, not {shown(key)}")
         return pairs
 
     def _list(self, node: yaml.Node, wanted: types.VarTupleType | types.ListType, at: str) -> Any:
@@ -173,26 +268,37 @@ class _Reader:
             example = ""
             if isinstance(node, yaml.ScalarNode) and node.value:
                 example = f': write ["{node.value}"]' if node.tag == _STRING else f": write [{node.value}]"
-            self._found.complain(node, at, f"{_last(at)} must be a list, not {_shown(node)}{example}")
-            return _NOTHING_GOOD
+            self._found.complain(node, at, f"{last(at)} must be a list, not {shown(node)}{example}")
+            return NOTHING_GOOD
         if len(node.value) < (wanted.min_length or 0):
-            self._found.complain(node, at, f"{_last(at)} must not be an empty list")
-            return _NOTHING_GOOD
+            self._found.complain(node, at, f"{last(at)} must not be an empty list")
+            return NOTHING_GOOD
         held = [self._value(item, wanted.item_type, f"{at}[{index}]") for index, item in enumerate(node.value)]
         if isinstance(wanted.item_type, types.StrType):  # the others keep their places
-            return ["?" if value is _NOTHING_GOOD else value for value in held]
-        return _NOTHING_GOOD if _NOTHING_GOOD in held else held
+            return ["?" if value is NOTHING_GOOD else value for value in held]
+        return NOTHING_GOOD if NOTHING_GOOD in held else held
 
     def _constructed(self, node: yaml.Node, at: str) -> Any:
         try:
             return self._loader.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError, TypeError) as problem:
             why = getattr(problem, "problem", None) or str(problem)
-            self._found.complain(node, at, f"{_last(at)} cannot be read: {why}")
-            return _NOTHING_GOOD
+            self._found.complain(node, at, f"{last(at)} cannot be read: {why}")
+            return NOTHING_GOOD
 
 
-def _misfit(node: yaml.Node, value: object, wanted: types.Type) -> str | None:
+def _fitting(node: yaml.Node, wanted: types.UnionType) -> types.Type:
+    """Which of several types a node is meant to be: by its form, for a complaint about the right one."""
+    choices = [one for one in wanted.types if not isinstance(one, types.NoneType)]
+    lists, mappings = (types.VarTupleType, types.ListType), (types.StructType, types.DictType)
+    if isinstance(node, yaml.SequenceNode):
+        return next((one for one in choices if isinstance(one, lists)), choices[0])
+    if isinstance(node, yaml.MappingNode):
+        return next((one for one in choices if isinstance(one, mappings)), choices[0])
+    return next((one for one in choices if not isinstance(one, (*lists, *mappings))), choices[0])
+
+
+def misfit(node: yaml.Node, value: object, wanted: types.Type) -> str | None:
     """What is wrong with a value of one line, said after its name."""
     match wanted:
         case types.StrType():
@@ -204,32 +310,32 @@ def _misfit(node: yaml.Node, value: object, wanted: types.Type) -> str | None:
             if isinstance(value, bool) and isinstance(node, yaml.ScalarNode) and node.value in known:
                 return _unquoted(node, value)
             near = get_close_matches(str(value), known, n=1)
-            return f"must be one of {', '.join(known)}, not {_shown(node)}" + (
+            return f"must be one of {', '.join(known)}, not {shown(node)}" + (
                 f"; did you mean `{near[0]}`?" if near else ""
             )
         case types.BoolType():
-            return None if isinstance(value, bool) else f"must be true or false, not {_shown(node)}"
+            return None if isinstance(value, bool) else f"must be true or false, not {shown(node)}"
         case types.IntType():
             if isinstance(value, int) and not isinstance(value, bool):
                 return _out_of_range(value, wanted)
-            return f"must be a whole number, not {_shown(node)}"
+            return f"must be a whole number, not {shown(node)}"
         case types.FloatType():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return _out_of_range(value, wanted)
-            return f"must be a number, not {_shown(node)}"
+            return f"must be a number, not {shown(node)}"
     raise TypeError(f"no check for {wanted}")
 
 
 def _misfit_text(node: yaml.Node, value: object, wanted: types.StrType) -> str | None:
     if not isinstance(value, str):
         is_plain = isinstance(node, yaml.ScalarNode) and node.tag != _NULL
-        return _unquoted(node, value) if is_plain else f"must be a text, not {_shown(node)}"
+        return _unquoted(node, value) if is_plain else f"must be a text, not {shown(node)}"
     if len(value) < (wanted.min_length or 0):
         return "must not be empty"
     if wanted.max_length is not None and len(value) > wanted.max_length:
         return f"must have at most {wanted.max_length} characters, not {len(value)}"
     if wanted.pattern is not None and not re.search(wanted.pattern, value):
-        return f"must look like {wanted.pattern}, not {_shown(node)}"
+        return f"must look like {wanted.pattern}, not {shown(node)}"
     return None
 
 
@@ -271,7 +377,7 @@ def _instead(name: str, fields: dict[str, types.Field]) -> str:
 def _homes(wanted: types.Type, where: str) -> Iterator[tuple[str, str]]:
     """Every policy key with the section it stands in; the twin's script is no place for policy."""
     if isinstance(wanted, types.UnionType):
-        wanted = next(one for one in wanted.types if not isinstance(one, types.NoneType))
+        wanted = next((one for one in wanted.types if isinstance(one, types.StructType)), wanted)
     if isinstance(wanted, types.StructType):
         for one in wanted.fields:
             if one.name != "twin":
@@ -279,12 +385,12 @@ def _homes(wanted: types.Type, where: str) -> Iterator[tuple[str, str]]:
                 yield one.name, where
 
 
-def _last(at: str) -> str:
+def last(at: str) -> str:
     name = at.rsplit(".", 1)[-1]
     return "the file" if name == "$" else f"`{name}`"
 
 
-def _shown(node: yaml.Node) -> str:
+def shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return "a list"
     if isinstance(node, yaml.MappingNode):

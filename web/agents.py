@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -11,7 +13,8 @@ import yaml
 from actors.tools import Toolbox
 from engine.agent import Agent, agent_from
 from engine.errors import BadSettings
-from web.agent_problems import Reading, read
+from web.agent_env import agent_environment
+from web.agent_problems import Fault, Reading, read
 from web.agent_rules import find_contradictions
 
 _ROOT = Path(__file__).parent.parent
@@ -23,8 +26,27 @@ class LoadedAgent:
     """An agent with what its file stands beside."""
 
     agent: Agent
-    toolbox: Toolbox
+    toolbox: Toolbox = field(repr=False)
     path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that it was read from: itself, its tools, its clips."""
+        beside = (*self.agent.tools_files, *self.agent.silence.files.values())
+        return (self.path, *(self.path.parent / name for name in dict.fromkeys(beside)))
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """An agent file with all that is wrong with it."""
+
+    path: Path
+    reading: Reading
+    toolbox: Toolbox
+
+    @property
+    def faults(self) -> list[Fault]:
+        return sorted(self.reading.faults)
 
 
 def example(name: str = "bistro") -> Path:
@@ -36,48 +58,74 @@ def example(name: str = "bistro") -> Path:
     raise BadSettings(f"the example agent {name!r} is not installed; name an agent file with --agent")
 
 
-def load_agent(path: Path) -> LoadedAgent:
+def load_agent(path: Path, env: Mapping[str, str] | None = None) -> LoadedAgent:
     """The agent that a file describes.
+
+    Args:
+        env: what its `${…}` may name; the process's environment and `.env` when left out.
 
     Raises:
         BadSettings: no such file, no YAML, unknown keys, impossible values, wrong types: all of them, a line each, with
             file, line, column, and what to do.
     """
+    return loaded(inspect_agent(path, env))
+
+
+def loaded(found: Inspected) -> LoadedAgent:
+    """The agent, if nothing is wrong with it.
+
+    Raises:
+        BadSettings: something is.
+    """
+    path = found.path
+    if found.faults:
+        told = [f"{path}:{fault}" for fault in found.faults]
+        raise BadSettings("\n".join([f"{len(told)} faults in {path}:", *told] if len(told) > 1 else told))
+    try:
+        agent = agent_from(found.reading.data)
+    except msgspec.ValidationError as problem:
+        raise BadSettings(f"agent file {path}: {problem}") from problem
+    return LoadedAgent(agent, found.toolbox, path)
+
+
+def inspect_agent(path: Path, env: Mapping[str, str] | None = None) -> Inspected:
+    """Read an agent file with its tools, and find all that is wrong.
+
+    Raises:
+        BadSettings: there is no such file.
+    """
     if path.is_dir():
         path = path / "agent.yaml"
     try:
-        reading = read(path.read_text(encoding="utf-8"))
+        reading = read(path.read_text(encoding="utf-8"), agent_environment(path.parent) if env is None else env)
     except OSError as problem:
         raise BadSettings(f"agent file {path} cannot be read ({problem.strerror}); name one with --agent") from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise BadSettings(_not_yaml(path, problem)) from problem
+        return Inspected(path, Reading(faults=[_not_yaml(problem)]), Toolbox())
     find_contradictions(reading, path.parent)
-    toolbox = _toolbox(reading, path)
-    if reading.faults:
-        told = [f"{path}:{fault}" for fault in sorted(reading.faults)]
-        raise BadSettings("\n".join([f"{len(told)} faults in {path}:", *told] if len(told) > 1 else told))
-    try:
-        agent = agent_from(reading.data)
-    except msgspec.ValidationError as problem:
-        raise BadSettings(f"agent file {path}: {problem}") from problem
-    return LoadedAgent(agent, toolbox, path)
+    return Inspected(path, reading, _toolbox(reading, path))
 
 
 def _toolbox(reading: Reading, path: Path) -> Toolbox:
     """The agent's tools; what is wrong with them is one of the file's faults."""
-    tools = (reading.data or {}).get("tools")
-    if not tools:
-        return Toolbox()
-    try:
-        return Toolbox.from_file(path.parent / tools)
-    except BadSettings as problem:
-        reading.complain_of(("$.tools",), str(problem))
-        return Toolbox()
+    named = (reading.data or {}).get("tools")
+    found: dict[str, Any] = {}
+    for index, name in enumerate([named] if isinstance(named, str) else named or []):
+        at = "$.tools" if isinstance(named, str) else f"$.tools[{index}]"
+        try:
+            more = Toolbox.from_file(path.parent / name).tools
+        except BadSettings as problem:
+            reading.complain_of((at,), str(problem))
+            continue
+        for twice in sorted(found.keys() & more.keys()):
+            reading.complain_of((at,), f"{name}: the tool {twice!r} is in an earlier file too; a name means one tool")
+        found |= more
+    return Toolbox(found)
 
 
-def _not_yaml(path: Path, problem: Exception) -> str:
+def _not_yaml(problem: yaml.YAMLError | UnicodeDecodeError) -> Fault:
     if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark:
         mark = problem.problem_mark
         why = ", ".join(filter(None, (problem.context, problem.problem)))
-        return f"{path}:{mark.line + 1}:{mark.column + 1}: this is not YAML: {why}"
-    return f"agent file {path} is not YAML: {problem}"
+        return Fault(mark.line + 1, mark.column + 1, "$", f"this is not YAML: {why}")
+    return Fault(1, 1, "$", f"this is not YAML: {str(problem).splitlines()[0]}")

@@ -119,7 +119,7 @@ def test_a_fault_has_its_place(tmp_path: Path, text: str, says: str) -> None:
         ("name: [", "1:8: this is not YAML: while parsing a flow node, expected the node content"),
         ("name: x\n\ta: b", "2:1: this is not YAML: "),
         ("name: x\n---\nname: y\n", "2:1: this is not YAML: expected a single document in the stream"),
-        ("name: \x01", "is not YAML: unacceptable character"),
+        ("name: \x01", "this is not YAML: unacceptable character"),
     ],
 )
 def test_a_file_that_is_no_agent(tmp_path: Path, text: str, says: str) -> None:
