@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -29,6 +29,16 @@ class Reply:
     tool: str = ""  # asked for first, by webhook; its answer is awaited
     arguments: dict[str, Any] = field(default_factory=dict)
     ends_call: bool = False
+    meanwhile: str = ""  # said while the tool runs
+    think_ms: float = 0.0  # so much longer than `answer_ms`
+    # With `brain`: what is said once the tool has answered.
+    said: Callable[[str], str] | None = None
+
+
+class Brain(Protocol):
+    """One call's model: what was heard in, a reply out."""
+
+    def __call__(self, heard: str) -> Reply: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class AgentPlan:
     hole_after_ms: float | None = None  # nothing comes any more, nothing is heard
     drop_after_ms: float | None = None  # the socket is cut
     script: Sequence[tuple[float, dict[str, Any]]] = ()  # text frames of any kind, at these moments
+    brain: Callable[[], Brain] | None = None  # made anew for each call; answers instead of `replies`
 
 
 @dataclass(slots=True)
@@ -116,7 +127,8 @@ class ScriptedAgent:
         self._speech: Speech | None = None
         self._waiting: list[Reply] = []  # to be said after the present speech
         self._pending = 0  # the number of the answer that is being thought of
-        self._answers = 0
+        self._answers = self._asked = 0
+        self._brain = plan.brain() if plan.brain is not None else None
         self._quiet_until = 0.0
         self._opened_at = 0.0
         self._open = False
@@ -215,11 +227,13 @@ class ScriptedAgent:
         if not turn.text:
             return
         if self._speech is None:
-            self._answer(self._next_reply())
+            self._answer(self._next_reply(turn.text))
         elif plain(turn.text) not in ACKNOWLEDGEMENTS:
-            self._waiting.append(self._next_reply())
+            self._waiting.append(self._next_reply(turn.text))
 
-    def _next_reply(self) -> Reply:
+    def _next_reply(self, heard: str) -> Reply:
+        if self._brain is not None:
+            return self._brain(heard)
         replies = self.plan.replies
         self._answers += 1
         return replies[(self._answers - 1) % len(replies)] if replies else Reply("")
@@ -233,12 +247,22 @@ class ScriptedAgent:
                 self._say(reply, answers=answers)
 
         async def ask_first() -> None:
-            call = {"id": f"tool-{answers}", "function": {"name": reply.tool, "arguments": reply.arguments}}
-            await self._run_tools([call])
-            speak()
+            if number != self._pending:
+                return
+            self._asked += 1
+            call = {"id": f"tool-{self._asked}", "function": {"name": reply.tool, "arguments": reply.arguments}}
+            if reply.meanwhile:
+                self._say(Reply(reply.meanwhile), answers=answers)
+            (result,) = await self._run_tools([call])
+            text = reply.said(result) if reply.said is not None else reply.text
+            words = Reply(text, ends_call=reply.ends_call)
+            if number == self._pending and self._speech is not None:
+                self._waiting.insert(0, words)
+            elif number == self._pending:
+                self._say(words, answers=answers)
 
         now = self._timetable.now()
-        when = max(now + self.plan.answer_ms / 1000, self._quiet_until)
+        when = max(now + (self.plan.answer_ms + reply.think_ms) / 1000, self._quiet_until)
         self._timetable.at(when, (lambda: self._start(ask_first)) if reply.tool else speak)
 
     # --- the socket --------------------------------------------------------------------------------------------------
@@ -264,7 +288,7 @@ class ScriptedAgent:
                     self._stop()
                     self._say(reply)
             case "add-message" if order.get("triggerResponseEnabled", True) and self._speech is None:
-                self._answer(self._next_reply())
+                self._answer(self._next_reply(str(order["message"]["content"])))
 
     def _send_text(self, frame: dict[str, Any]) -> None:
         if self._open and not self._is_past(self.plan.hole_after_ms):

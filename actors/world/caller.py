@@ -6,7 +6,7 @@ say when each sound became audible.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -35,6 +35,8 @@ class AfterAgent:
     """The agent was heard since the caller's last step, and then not for so long."""
 
     ms: float = 900.0
+    hearing: str = ""  # not before these words were heard, as `engine.phrases.normalise` writes them
+    ours_counts: bool = True  # whether one of the service's own lines is the agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,19 @@ class Placed:
 
 
 SPEAKING_NOW_MS = 200  # the agent's own pauses between words are shorter
+LISTENS_EVERY_MS = 40.0
 
 
 class Caller:
-    """Follows a plan, frame by frame."""
+    """Follows a plan, frame by frame.
 
-    def __init__(self, plan: CallerPlan, tap: Tap, rng: Random) -> None:
-        self._plan, self._tap, self._rng = plan, tap, rng
+    Args:
+        ears: the words heard since that millisecond, for those who wait for some.
+    """
+
+    def __init__(self, plan: CallerPlan, tap: Tap, rng: Random, *, ears: Callable[[float], str] | None = None) -> None:
+        self._plan, self._tap, self._rng, self._ears = plan, tap, rng, ears
+        self._listened_ms = -LISTENS_EVERY_MS
         self._steps = list(plan.steps)
         self._ahead = bytearray()  # what is placed already, from the next frame on
         self._position = 0  # samples that left the microphone
@@ -151,16 +159,34 @@ class Caller:
                 heard_ms, last_ms = self._agent_since_acted()
                 speaks = now_ms - last_ms < SPEAKING_NOW_MS
                 return now_ms + self._rng.randrange(FRAME_BYTES) / BYTES_PER_MS if speaks and heard_ms >= ms else None
-            case AfterAgent(ms):
-                heard_ms, last_ms = self._agent_since_acted()
-                return last_ms + ms if heard_ms else None
+            case AfterAgent(ms, hearing, ours_counts):
+                heard_ms, last_ms = self._agent_since_acted(ours_counts=ours_counts)
+                if (
+                    not heard_ms
+                    or (now_ms < last_ms + ms - FRAME_MS and hearing)
+                    or not self._has_heard(hearing, now_ms)
+                ):
+                    return None
+                return last_ms + ms
 
-    def _agent_since_acted(self) -> tuple[float, float]:
+    def _has_heard(self, words: str, now_ms: float) -> bool:
+        if not words or self._ears is None:
+            return True
+        if now_ms < self._listened_ms + LISTENS_EVERY_MS:
+            return False
+        self._listened_ms = now_ms
+        return f" {words} " in f" {self._ears(self._acted_ms)} "
+
+    def _agent_since_acted(self, *, ours_counts: bool = True) -> tuple[float, float]:
         """How much was heard since the last step, and when the last of it was."""
         runs = self._tap.runs
         while self._runs_seen < len(runs) - 1 and runs[self._runs_seen].end_ms <= self._acted_ms:
             self._runs_seen += 1
-        heard_ms = sum(max(0.0, run.end_ms - max(run.at_ms, self._acted_ms)) for run in runs[self._runs_seen :])
+        heard_ms = sum(
+            max(0.0, run.end_ms - max(run.at_ms, self._acted_ms))
+            for run in runs[self._runs_seen :]
+            if run.is_agent or ours_counts
+        )
         return heard_ms, runs[-1].end_ms if runs else 0.0
 
     def _place(self, sound: Sound, at_ms: float) -> None:

@@ -27,13 +27,17 @@ from actors.world.house import House
 from actors.world.tap import Tap
 from actors.world.timetable import Timetable
 from actors.world.wires import MemoryPlane, MemoryWire
+from actors.world.words import words_heard
 from engine.audio import FRAME_MS
 from engine.errors import VapiTrouble
 from engine.journal import Record
+from engine.phrases import normalise
 from engine.wire import vapi
 
 MakeHouse = Callable[[Plane, VapiCalls], House]
 GIVEN_BACK_MS = 30  # from the close of the stream to Twilio's next webhook
+LOST_S = 12.0  # Twilio does not come: so long until the call is over for it
+AGAIN_MS = 50  # from a webhook to its copy
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class CallPlan:
     seed: int = 0
     longest_s: float = 120.0  # then the caller hangs up, whatever the plan says
     stream_ms: int = 30  # from the voice webhook to the open stream
+    webhooks: int = 1  # each comes so often
+    comes_back: bool = True  # Twilio asks for its next TwiML once the service has closed the stream
+    lines: Mapping[str, int] = field(default_factory=dict)  # the service's own, by their text: `actors.world.words`
 
 
 @dataclass
@@ -100,11 +107,14 @@ class World:
         rng = Random(f"{self._seed}/{plan.seed}")  # noqa: S311 — chance, no secret
         opened_at = trio.current_time()
         ringing = self.house.ring(call_sid)
+        for _ in range(plan.webhooks - 1):
+            ringing = self.house.ring(call_sid)
         if ringing is None:
             return None
+        call_id = ringing.call_id
         phase_ms = plan.line.phase_ms
         tap = Tap(phase_ms=rng.randrange(FRAME_MS) if phase_ms is None else phase_ms)
-        caller = Caller(plan.caller, tap, rng)
+        caller = Caller(plan.caller, tap, rng, ears=lambda since_ms: self._words_heard(call_id, plan, tap, since_ms))
         carrier = Carrier(self.timetable, plan.line, caller=caller, tap=tap, rng=rng, call_sid=call_sid)
         async with trio.open_nursery() as nursery:
             agent = self._agents[ringing.call_id] = ScriptedAgent(
@@ -113,7 +123,7 @@ class World:
                 source=carrier,
                 generated=tap.agent,
                 rng=rng,
-                run_tools=lambda calls: self._run_tools(ringing.call_id, calls),
+                run_tools=lambda calls: self._run_tools(call_id, plan, calls),
                 start=nursery.start_soon,
             )
             await trio.sleep(plan.stream_ms / 1000)
@@ -122,7 +132,7 @@ class World:
                 await carrier.over.wait()
             carrier.hang_up()
             await carrier.over.wait()
-            words = await self._after(call_sid, carrier)
+            words = await self._after(call_sid, plan, carrier)
             nursery.cancel_scope.cancel()
         del self._agents[ringing.call_id]
         assert carrier.ended_ms is not None
@@ -145,13 +155,20 @@ class World:
             unheard_frames=agent.hearing.strange_frames,
         )
 
-    async def _after(self, call_sid: str, carrier: Carrier) -> str:
+    def _words_heard(self, call_id: str, plan: CallPlan, tap: Tap, since_ms: float) -> str:
+        agent = self._agents.get(call_id)
+        speeches = agent.speeches if agent is not None else []
+        return normalise(" ".join(one.text for one in words_heard(tap, speeches, plan.lines) if one.at_ms >= since_ms))
+
+    async def _after(self, call_sid: str, plan: CallPlan, carrier: Carrier) -> str:
         """The stream is over: Twilio comes for its TwiML if the service closed it, and reports the end."""
         words = ""
         if not carrier.hung_up:
-            await trio.sleep(GIVEN_BACK_MS / 1000)
-            words = self.house.given_back(call_sid)
-        self.house.hung_up(call_sid)
+            await trio.sleep(GIVEN_BACK_MS / 1000 if plan.comes_back else LOST_S)
+            for _ in range(plan.webhooks if plan.comes_back else 0):
+                words = self.house.given_back(call_sid) or words
+        for _ in range(plan.webhooks):
+            self.house.hung_up(call_sid)
         await self.house.wait_over(call_sid)
         return words
 
@@ -181,7 +198,20 @@ class World:
         agent.open()
         return agent.wire
 
-    async def _run_tools(self, call_id: str, calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    async def _run_tools(self, call_id: str, plan: CallPlan, calls: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The webhook, as often as it comes; the first answer counts."""
+        answers: list[list[str]] = []
+        async with trio.open_nursery() as nursery:
+
+            async def post(late_s: float) -> None:
+                await trio.sleep(late_s)
+                answers.append(await self._tool_webhook(call_id, calls))
+
+            for number in range(plan.webhooks):
+                nursery.start_soon(post, number * AGAIN_MS / 1000)
+        return answers[0]
+
+    async def _tool_webhook(self, call_id: str, calls: Sequence[Mapping[str, Any]]) -> list[str]:
         """The webhook, read as in production."""
         message = {"type": "tool-calls", "call": {"id": f"agent-of-{call_id}"}, "toolCallList": list(calls)}
         webhook = vapi.read_webhook(msgspec.json.encode({"message": message}))
