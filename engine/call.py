@@ -19,6 +19,7 @@ from engine.phases import Phase
 
 CALL_VERSION = 2
 MOST_WORDS = 500  # characters of what somebody says, kept in the state
+MOST_KEPT_KEYS = 64  # pressed over a speech that may not be interrupted: what comes after them is not kept
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -108,9 +109,14 @@ class Call(msgspec.Struct, frozen=True):
     unheard: int = 0  # how often in a row the caller was asked to say it again
     idle_said: int = 0  # prompts, since the caller's turn began
     closing: bool = False  # our goodbye is being said: the call ends with it
+    cut_at: float = 0.0  # when the caller last cut the agent off, or spoke again before it had begun
+    prompted_at: float = 0.0  # when the agent last got something to answer: final words, keys, a message of ours
+    said_at: float = 0.0  # … from the caller
     keys: Keys = Keys()
     confirmed_at: float | None = None  # Vapi heard this interruption too
     tools: tuple[str, ...] = ()  # ids of the tool calls under way
+    background: tuple[str, ...] = ()  # … of those that Vapi does not wait for any more
+    end_ordered: bool = False  # a tool ends the call, once what is being said was heard
     farewell_at: float | None = None  # the agent has said that the conversation is over
     next_words: str = ""  # what Twilio shall say when it has the call back
     next_number: str | None = None
@@ -195,18 +201,31 @@ ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 
 
 def _stays(call: Call) -> dict[str, Any]:
-    """Our goodbye, if one is being said, is not the end after all."""
+    """The goodbye, if one is being said, is not the end after all."""
+    if call.end_ordered:
+        return {"end_ordered": False, "farewell_at": None, "reason": ""}
     return {"closing": False, "reason": ""} if call.closing else {}
+
+
+def _cut(call: Call, event: e.Event) -> dict[str, Any]:
+    """The caller's words end what the agent does, or was about to do. Words of the old turn, come late, do not."""
+    held = call.caller_voiced and (call.held_at is not None or call.phase is Phase.INTERRUPTED)
+    return {"cut_at": event.at} if call.phase is Phase.SPEAKING or held else {}
+
+
+def _prompted(event: e.Event) -> dict[str, Any]:
+    return {"prompted_at": event.at, "said_at": event.at}
 
 
 def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
     """Words that count. They are said again when they become final; the latest ones win."""
     noted = {**_barged_in(call, event), "words_at": event.at, "alive_at": event.at, "spoke": True, **_stays(call)}
     noted["unheard"] = 0
+    noted |= _cut(call, event)
     if call.phase is Phase.SPEAKING:
         noted |= {"dropped": True, "overruled": False, "fresh": False}
     if event.final:
-        return noted | _turn(call, event.text, event.at)
+        return noted | _turn(call, event.text, event.at) | _prompted(event)
     if call.owed_for == "voice":
         noted |= _owing(event.at + FINAL_FOLLOWS_S, "words")  # so they were understood after all
     return noted | {"partial": event.text[:MOST_WORDS]}
@@ -214,7 +233,9 @@ def _spoke(call: Call, event: e.CallerSpoke) -> dict[str, Any]:
 
 def _said(call: Call, event: e.CallerSaid) -> dict[str, Any]:
     noted = {"active_at": event.at, "words_at": event.at, "alive_at": event.at, "spoke": True}
-    return noted | _turn(call, event.text, event.at)
+    if call.phase is not Phase.SPEAKING:
+        noted |= _cut(call, event)
+    return noted | _turn(call, event.text, event.at) | _prompted(event)
 
 
 def _turn(call: Call, words: str, at: float) -> dict[str, Any]:
@@ -241,7 +262,7 @@ def _false_alarm(call: Call, event: e.FalseAlarm) -> dict[str, Any]:
 
 
 def _turn_over(call: Call, event: e.CallerTurnOver) -> dict[str, Any]:
-    noted: dict[str, Any] = {"turn": "", "partial": ""}
+    noted: dict[str, Any] = {"turn": "", "partial": ""} | ({} if call.turn else _prompted(event))
     if not call.turn and call.phase is not Phase.SPEAKING and call.owed_for in ("", "voice"):
         noted |= _owing(event.at, "words")  # a turn made of partials: nothing final has been owed an answer yet
     return noted
@@ -269,7 +290,8 @@ def _key_kept(call: Call, event: e.KeyKept) -> dict[str, Any]:
     """Told when the speech is over: all that was typed over it is one number."""
     keys, typed = digits.press(call.keys, event.digit, event.at, call.policy.digits)
     if typed is not None:
-        keys = Keys(typed=typed + keys.typed, last_at=event.at, ignored=keys.ignored)
+        both = (typed + keys.typed)[: max(MOST_KEPT_KEYS, call.policy.digits.most)]
+        keys = Keys(typed=both, last_at=event.at, ignored=keys.ignored)
     return {"keys": keys, "active_at": event.at, "idle_said": 0}
 
 
@@ -281,13 +303,20 @@ def _key_pressed(call: Call, event: e.Event) -> dict[str, Any]:
             "overruled": True,
             "fresh": False,
             "confirmed_at": None,
+            "cut_at": event.at,
         }  # it hears of the keys when all are typed
     return noted
 
 
 def _typed(call: Call, event: e.KeysTyped) -> dict[str, Any]:
     keys = Keys(ignored=call.keys.ignored)
-    return {"keys": keys, "words_at": event.at, **_key_pressed(call, event), **_owing(event.at, "words")}
+    return {
+        "keys": keys,
+        "words_at": event.at,
+        **_key_pressed(call, event),
+        **_owing(event.at, "words"),
+        **_prompted(event),
+    }
 
 
 # --- the agent ------------------------------------------------------------------------------------------------------
@@ -307,6 +336,7 @@ def _vapi_interrupted(call: Call, event: e.AgentInterrupted) -> dict[str, Any]:
         "confirmed_at": event.at,
         "active_at": event.at,
         "alive_at": event.at,
+        "cut_at": call.said_at if call.said_at >= call.onset_at > 0 else event.at,  # by words that are known already?
         **_stays(call),
     }
     if call.phase in _HEARD:
@@ -391,9 +421,13 @@ def _line(kind: str) -> _Note:
     return note
 
 
+def _progress(call: Call, event: e.ProgressDue) -> dict[str, Any]:
+    return _line("progress")(call, event) | {"prompted_at": event.at}  # the agent may be told that the caller waits
+
+
 def _unheard(call: Call, event: e.UnheardDue) -> dict[str, Any]:
     if call.cut_short:  # nothing is said: the agent is told to go on
-        return {"cut_short": False, "lines_said": call.lines_said + 1}
+        return {"cut_short": False, "lines_said": call.lines_said + 1, "prompted_at": event.at}
     return _line("unheard")(call, event) | {"unheard": call.unheard + 1, "owed_since": None, "owed_for": ""}
 
 
@@ -406,7 +440,7 @@ def _our_goodbye(call: Call, event: e.GoodbyeDue) -> dict[str, Any]:
 
 
 def _step_in(call: Call, event: e.CallerTalksLong) -> dict[str, Any]:
-    return {"stepped_in": True, "held_at": None}
+    return {"stepped_in": True, "held_at": None, "prompted_at": event.at}
 
 
 def _tool_asked(call: Call, event: e.ToolRequested) -> dict[str, Any]:
@@ -417,11 +451,31 @@ def _tool_asked(call: Call, event: e.ToolRequested) -> dict[str, Any]:
 def _tool_done(call: Call, event: e.ToolAnswered | e.LastToolAnswered) -> dict[str, Any]:
     left = tuple(tool for tool in call.tools if tool != event.tool_call_id)
     noted: dict[str, Any] = {"tools": left, "active_at": event.at}
+    if event.goes_on:
+        noted["background"] = (*call.background, event.tool_call_id)
     if left:
         return noted
     since = call.owed_since if call.owed_since is not None else event.at
     noted["alive_at"] = event.at  # the agent's own time begins now, however long the tool took
     return noted | {"owed_since": since, "owed_for": "words", "lines_said": max(1, call.lines_said)}
+
+
+def _tool_late(call: Call, event: e.ToolLate) -> dict[str, Any]:
+    """What took longer is there. The agent is told by its voice or its conversation, and owes an answer only then."""
+    left = tuple(tool for tool in call.background if tool != event.tool_call_id)
+    noted: dict[str, Any] = {"background": left, "active_at": event.at}
+    if event.how == "tell":
+        noted |= {"prompted_at": event.at, "alive_at": event.at, **_owing(event.at, "words")}
+    return noted
+
+
+def _end_ordered(call: Call, event: e.EndOrdered) -> dict[str, Any]:
+    """Called off while the caller cuts in; while the agent speaks it ends with the last word."""
+    if call.phase is Phase.INTERRUPTED:
+        return {}
+    if call.phase is Phase.SPEAKING:
+        return {"end_ordered": True, "farewell_at": event.at, "reason": event.reason}
+    return {"reason": event.reason}
 
 
 def _leaving(words: Callable[[Call, Any], dict[str, Any]]) -> _Note:
@@ -470,7 +524,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.BothLegsUp: _both_up,
     e.HoldingDue: _line("holding"),
     e.FillerDue: _line("filler"),
-    e.ProgressDue: _line("progress"),
+    e.ProgressDue: _progress,
     e.UnheardDue: _unheard,
     e.IdlePromptDue: _idle_prompt,
     e.GoodbyeDue: _our_goodbye,
@@ -501,6 +555,8 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.ToolRequested: _tool_asked,
     e.ToolAnswered: _tool_done,
     e.LastToolAnswered: _tool_done,
+    e.ToolLate: _tool_late,
+    e.EndOrdered: _leaving(_end_ordered),
     e.AgentEnded: _leaving(_farewell),
     e.StreamEnded: lambda call, event: {"reason": call.reason or event.reason},
     e.CallerHungUp: lambda call, event: {"reason": call.reason or f"caller {event.status}"},

@@ -59,13 +59,15 @@ class TakeTurn(Effect, frozen=True):
 
 
 class RunTool(Effect, frozen=True):
+    """Run a tool as soon as its effect may happen (`engine.ledger.ruling`)."""
+
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
 
 
 class CancelTools(Effect, frozen=True):
-    """Cancel the scopes of all running tools."""
+    """The call is over for its tools: what that means for each is in `engine.ledger.TABLE`."""
 
     reason: str
 

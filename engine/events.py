@@ -114,14 +114,25 @@ class ToolRequested(Event, frozen=True):
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
+    effect: str = "read"  # `engine.tools.ToolEffect`
 
 
 class ToolAnswered(Event, frozen=True):
-    """A tool's scope is over: with a result, an error, a time-out or a cancellation."""
+    """Vapi has its answer: a result, an error, a time-out or a cancellation. `goes_on`: that it takes longer."""
 
     tool_call_id: str
     ok: bool
     took_ms: float
+    goes_on: bool = False
+
+
+class ToolLate(Event, frozen=True):
+    """A tool of which Vapi was told that it takes longer is over. `how`: say, tell, or keep (`ToolPolicy.late`)."""
+
+    tool_call_id: str
+    ok: bool
+    took_ms: float
+    how: str = "keep"
 
 
 class ReportArrived(Event, frozen=True):
@@ -168,8 +179,14 @@ class HangUpOrdered(Event, frozen=True):
     reason: str
 
 
+class EndOrdered(Event, frozen=True):
+    """The agent ends the call by a tool of its own: it has said its goodbye."""
+
+    reason: str
+
+
 class TransferOrdered(Event, frozen=True):
-    """The call shall go on with a person."""
+    """The call shall go on with a person. `number`: E.164 or a SIP address."""
 
     number: str
     words: str = ""
@@ -285,6 +302,7 @@ class LastToolAnswered(Event, frozen=True):
     tool_call_id: str
     ok: bool
     took_ms: float
+    goes_on: bool = False
 
 
 class BothLegsUp(Event, frozen=True):

@@ -197,6 +197,7 @@ def _connecting() -> Iterator[Rule]:
     yield rule(CONNECTING, e.LastWordsHeard, TRANSFERRING, hand_over)
     yield rule(CONNECTING, e.ToolRequested, STAY, run_tool, why="the agent may be ahead of the line")
     yield from stay(CONNECTING, e.ToolAnswered, e.LastToolAnswered)
+    yield rule(CONNECTING, e.EndOrdered, ENDED, leave)
     ours = (e.UtteranceStarted, e.PlaybackDone, e.PlaybackDoneToolPending, e.LateMark)
     yield from stay(CONNECTING, *ours, why="our holding sentence, not the agent")
     yield from stay(CONNECTING, e.DigitPressed, why="nobody is there to be told")
@@ -210,6 +211,7 @@ def _listening() -> Iterator[Rule]:
     yield from stay(LISTENING, e.LastToolAnswered, why="its time was over; the answer is in the journal")
     yield from stay(LISTENING, e.PlaybackDone, e.PlaybackDoneToolPending, why="late: the phase had ended already")
     yield rule(LISTENING, e.LastWordsHeard, ENDED, leave)
+    yield rule(LISTENING, e.EndOrdered, ENDED, leave)
     yield rule(LISTENING, e.AgentEnded, ENDED, leave)
     yield rule(LISTENING, e.CallerVoice, STAY, hold, why="the agent does not begin while the caller speaks")
     yield rule(LISTENING, e.FalseAlarm, STAY, go_on, why="background is no reason to be silent")
@@ -240,6 +242,7 @@ def _speaking() -> Iterator[Rule]:
     yield rule(SPEAKING, e.PlaybackDone, LISTENING, nothing)
     yield rule(SPEAKING, e.PlaybackDoneToolPending, TOOL_PENDING, nothing)
     yield rule(SPEAKING, e.LastWordsHeard, ENDED, leave)
+    yield from stay(SPEAKING, e.EndOrdered, why="ends with the last word, unless the caller cuts in")
     yield rule(SPEAKING, e.SpeechOverdue, LISTENING, overdue)
     yield from stay(SPEAKING, e.UtteranceStarted, why="one utterance follows another without a pause")
     yield rule(SPEAKING, e.ToolRequested, STAY, run_tool, why="the agent says that it is looking")
@@ -264,6 +267,7 @@ def _interrupted() -> Iterator[Rule]:
     yield rule(INTERRUPTED, e.ToolRequested, STAY, run_tool)
     yield from stay(INTERRUPTED, e.ToolAnswered, e.LastToolAnswered)
     yield from stay(INTERRUPTED, e.AgentEnded, why="ends with the debounce")
+    yield from stay(INTERRUPTED, e.EndOrdered, why="the caller cut into the goodbye: called off")
 
 
 def _tool_pending() -> Iterator[Rule]:
@@ -274,6 +278,7 @@ def _tool_pending() -> Iterator[Rule]:
     yield rule(TOOL_PENDING, e.UtteranceStarted, SPEAKING, nothing)
     yield from stay(TOOL_PENDING, e.PlaybackDone, e.PlaybackDoneToolPending, why="late: the phase had ended already")
     yield rule(TOOL_PENDING, e.LastWordsHeard, ENDED, leave)
+    yield rule(TOOL_PENDING, e.EndOrdered, ENDED, leave)
     yield rule(TOOL_PENDING, e.AgentEnded, ENDED, leave)
     yield rule(TOOL_PENDING, e.CallerVoice, STAY, hold, why="the agent does not begin while the caller speaks")
     yield rule(TOOL_PENDING, e.FalseAlarm, STAY, go_on)
@@ -302,6 +307,7 @@ def _anywhere() -> Iterator[Rule]:
     for phase in (*LIVE, TRANSFERRING):
         yield from stay(phase, e.CallerQuiet, e.CallerSaid, e.CallerMurmured, e.VoiceNoted, e.ReportArrived)
         yield from stay(phase, e.AgentTranscript, e.AgentWords)
+        yield from stay(phase, e.ToolLate, why="said or put to the model as soon as nobody speaks")
         if phase is not INTERRUPTED:
             word = "told by word; heard by UtteranceStarted and PlaybackDone"
             yield from stay(phase, e.AgentSpeechStarted, e.AgentSpeechStopped, why=word)
@@ -313,7 +319,9 @@ def _transferring() -> Iterator[Rule]:
     yield rule(TRANSFERRING, e.HandOverOverdue, ENDED, rescue)
     yield rule(TRANSFERRING, e.StreamStarted, STAY, hand_over, why="the stream opened too late: send it on")
     yield from stay(TRANSFERRING, e.StreamEnded, e.StreamLost, why="Twilio now comes for its TwiML")
-    yield from stay(TRANSFERRING, e.HangUpOrdered, e.TransferOrdered, e.ActorGaveUp, why="the call is leaving already")
+    yield from stay(
+        TRANSFERRING, e.HangUpOrdered, e.EndOrdered, e.TransferOrdered, e.ActorGaveUp, why="leaving already"
+    )
     yield from stay(TRANSFERRING, e.AgentLost, e.AgentEnded, e.AgentConnected, why="the agent is not needed any more")
     heard = (e.UtteranceStarted, e.PlaybackDone, e.PlaybackDoneToolPending, e.LastWordsHeard, e.LateMark)
     yield from stay(TRANSFERRING, *heard, *BARGE_INS, why="no longer ours to hear")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -51,7 +52,13 @@ class ToolPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     cache_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0  # a `read` with the same arguments is answered from memory
     confirm: bool = False  # a `commit` asks the caller first: a second call with the same arguments after their answer
     undo: str = ""  # tool that takes a `commit` back when the caller hung up before hearing of it
+    again: bool = False  # asked for the same once more, after a turn of the caller's: a second effect, not a repetition
     lines: ToolLines = ToolLines()
+
+    @property
+    def longest_s(self) -> float:
+        """The longest that one run may take, told or not."""
+        return self.answer_within_s + self.background_s if self.background_s else self.timeout_s
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
@@ -77,3 +84,53 @@ class ToolResult(msgspec.Struct, frozen=True):
     text: str
     ok: bool
     took_ms: float = 0.0
+
+
+NO_TOOL = "There is no tool {name}. Known tools: {known}."
+
+
+def policy_faults(name: str, effect: ToolEffect, policy: ToolPolicy) -> Iterator[str]:
+    """What cannot be meant, each with what to do. One value alone is the types' business."""
+    commits = effect is ToolEffect.COMMIT
+    if policy.retries and effect not in (ToolEffect.READ, ToolEffect.IDEMPOTENT):
+        yield (
+            f"tool {name}: retries on a {effect} could do it twice: take `retries` away, or make the effect "
+            "`idempotent` if its backend knows the idempotency key"
+        )
+    if policy.cache_s and effect is not ToolEffect.READ:
+        yield f"tool {name}: only a read is cached: take `cache_s` away, or make the effect `read`"
+    if policy.confirm and not commits:
+        yield f"tool {name}: only a commit is confirmed: take `confirm` away, or make the effect `commit`"
+    if policy.undo and not commits:
+        yield f"tool {name}: only a commit is undone: take `undo` away, or make the effect `commit`"
+    if policy.again and effect is ToolEffect.TERMINAL:
+        yield f"tool {name}: a terminal tool ends the call, so there is no second time: take `again` away"
+    if policy.background_s and effect is ToolEffect.TERMINAL:
+        yield f"tool {name}: a terminal tool cannot go on after the call: take `background_s` away"
+
+
+def toolbox_faults(specs: Iterable[ToolSpec]) -> Iterator[str]:
+    """What cannot be meant of several tools together."""
+    known: dict[str, ToolSpec] = {}
+    for spec in specs:
+        if spec.name in known:
+            yield f"tool {spec.name}: there are two of that name: rename one"
+        known[spec.name] = spec
+    for spec in known.values():
+        undo = known.get(spec.policy.undo)
+        if not spec.policy.undo:
+            continue
+        if undo is None:
+            names = ", ".join(name for name in known if name != spec.name) or "none"
+            yield f"tool {spec.name}: undo: there is no tool {spec.policy.undo}; there is {names}"
+        elif undo is spec or undo.effect not in (ToolEffect.IDEMPOTENT, ToolEffect.COMMIT):
+            yield f"tool {spec.name}: undo: {undo.name} must be another tool, `idempotent` or `commit`"
+
+
+def settings_of(policy: Mapping[str, Any]) -> ToolPolicy:
+    """A policy from its keys, as `@tool(...)` and YAML give them.
+
+    Raises:
+        msgspec.ValidationError: an unknown key or an impossible value; names it.
+    """
+    return msgspec.convert(dict(policy), ToolPolicy)

@@ -30,6 +30,7 @@ LONGEST_SHUT_S = 2.0  # Vapi talks on whatever it is told: so long nobody hears 
 LONGEST_SPEECH_S = 120.0
 LAST_WORDS_S = 12.0
 STREAM_PATIENCE_S = 10.0
+BACKGROUND_QUIET_S = 8.0  # a caller who waits for a slow tool hears so often that we are still on it
 TOOL_PATIENCE_S = 20.0  # Vapi's own limit (reference/vapi.md §10)
 HAND_OVER_S = 8.0
 GO_ON_S = 1.2  # Vapi stopped for what may have been a noise: so long after it we wait for words
@@ -62,7 +63,13 @@ def name_event(call: Call, fact: e.Event) -> e.Event:  # noqa: PLR0912 — one b
         case e.PlaybackDone():
             return _name_playback(call, fact)
         case e.ToolAnswered() if call.tools == (fact.tool_call_id,):
-            return e.LastToolAnswered(at=fact.at, tool_call_id=fact.tool_call_id, ok=fact.ok, took_ms=fact.took_ms)
+            return e.LastToolAnswered(
+                at=fact.at,
+                tool_call_id=fact.tool_call_id,
+                ok=fact.ok,
+                took_ms=fact.took_ms,
+                goes_on=fact.goes_on,
+            )
         case e.DigitPressed() if _is_protected(call):
             return e.KeyKept(at=fact.at, digit=fact.digit)
         case e.DigitPressed():
@@ -239,6 +246,9 @@ def _due_idle(call: Call) -> Iterator[Due]:
     if call.closing:
         yield call.sound_at + LAST_WORDS_S, lambda at: e.IdlePassed(at=at)
         return
+    if call.background and "progress" in policy.lines and call.agent_up_at is not None:
+        yield max(since, call.sound_at) + BACKGROUND_QUIET_S, lambda at: e.ProgressDue(at=at)
+        return
     if call.idle_said < len(prompts) and "idle" in policy.lines and prompts[call.idle_said] < policy.idle_s:
         yield since + prompts[call.idle_said], lambda at: e.IdlePromptDue(at=at)
     elif "goodbye" in policy.lines:
@@ -292,6 +302,8 @@ def _due_interrupted(call: Call) -> Iterator[Due]:
 
 
 def _due_tool_pending(call: Call) -> Iterator[Due]:
+    if call.farewell_at is not None:  # the agent left while it was interrupted: nobody will use the answer
+        yield call.farewell_at, lambda at: e.LastWordsHeard(at=at)
     yield call.entered_at + TOOL_PATIENCE_S, lambda at: e.ToolOverdue(at=at)
     yield from _due_gate(call)
     if call.owed_since is not None and not call.caller_voiced:

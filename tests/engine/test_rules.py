@@ -28,7 +28,8 @@ def sample(event: type[Event], at: float = 5.0) -> Event:
         "agent_call_id": "a1", "why": "why", "text": "hello there", "final": False, "tool_call_id": "t1",
         "name": "check", "arguments": {}, "ok": True, "took_ms": 3.0, "ended_reason": "done", "utterance": 1,
         "heard_ms": 900.0, "confidence": None, "age_s": None, "ours": False, "voiced_ms": 500.0, "digits": "42",
-        "onset_at": 4.9, "number": "+15550100", "words": "Bye.", "fact": "StreamStarted",
+        "onset_at": 4.9, "number": "+15550100", "words": "Bye.", "fact": "StreamStarted", "effect": "read",
+        "goes_on": False,
     }  # fmt: skip
     names = [field.name for field in msgspec.structs.fields(event) if field.name != "at"]
     return event(at=at, **{name: facts[name] for name in names})
