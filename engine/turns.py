@@ -304,8 +304,6 @@ def _due_interrupted(call: Call) -> Iterator[Due]:
 def _due_tool_pending(call: Call) -> Iterator[Due]:
     if call.farewell_at is not None:  # the agent left while it was interrupted: nobody will use the answer
         yield call.farewell_at, lambda at: e.LastWordsHeard(at=at)
-    if call.farewell_at is not None:  # the agent left while it was interrupted: nobody will use the answer
-        yield call.farewell_at, lambda at: e.LastWordsHeard(at=at)
     yield call.entered_at + TOOL_PATIENCE_S, lambda at: e.ToolOverdue(at=at)
     yield from _due_gate(call)
     if call.owed_since is not None and not call.caller_voiced:
