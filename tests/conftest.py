@@ -6,4 +6,6 @@ import logging
 
 from web.logs import set_up_logs
 
+pytest_plugins = ["tests.edges"]
+
 set_up_logs(level=logging.ERROR)
