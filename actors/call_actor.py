@@ -210,6 +210,9 @@ class CallActor:
                 "from": arrival.from_number,
                 "to": arrival.to_number,
                 "twilio_call_sid": arrival.call_sid,
+                "opened_at_s": self.call.opened_at,
+                "call_version": self.call.v,
+                "policy": msgspec.to_builtins(self.call.policy),  # so that a replay knows by what was decided
             },
         )
         untick = self.services.plane.every_tick(self.bridge.tick)

@@ -58,13 +58,16 @@ class CallJournal:
         self._try(lambda: self.note(name, data), name)
 
     def fact(self, fact: e.Event) -> None:
-        self.keep(Kind.EVENT, type(fact).__name__, fact.at, fields_of(fact))
+        record = self.record(Kind.EVENT, type(fact).__name__, fact.at, fields_of(fact), exact_s=fact.at)
+        self._journal.append(record)
 
     def late(self, fact: e.Event) -> None:
         """A fact after the end: it is kept, and revives nothing. Never raises: whoever told it lives on."""
         self._try(lambda: self.fact(fact), type(fact).__name__)
 
-    def record(self, kind: Kind, name: str, at: float, data: Mapping[str, Any]) -> Record:
+    def record(
+        self, kind: Kind, name: str, at: float, data: Mapping[str, Any], *, exact_s: float | None = None
+    ) -> Record:
         record = Record(
             call_id=self.call_id,
             seq=self._seq,
@@ -73,6 +76,7 @@ class CallJournal:
             kind=kind,
             name=name,
             data=dict(data),
+            exact_s=exact_s,
         )
         self._seq += 1
         return record

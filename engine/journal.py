@@ -34,6 +34,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str  # the event, effect or phase, by its class name or value
     data: dict[str, Any] = {}  # JSON-able facts
     v: int = RECORD_VERSION
+    exact_s: float | None = None  # of an event: `Event.at` to the last bit, for replays; `at_ms` is rounded for people
 
 
 _ENCODER = msgspec.json.Encoder()
