@@ -100,6 +100,11 @@ class Supervisor:
         """Ended calls that late webhooks still find."""
         return len(self._ended)
 
+    def call(self, call_id: str) -> CallActor | EndedCall | None:
+        """A call by our own id: live, or ended not long ago."""
+        live = (actor for actor in self._live.values() if actor.call_id == call_id)
+        return next(live, None) or next((ended for ended in self._ended.values() if ended.call_id == call_id), None)
+
     # --- Twilio's doors --------------------------------------------------------------------------------------------
 
     def admit(self, arrival: Arrival) -> Admitted | NextStep:

@@ -326,6 +326,11 @@ def add_message(role: str, content: str, *, respond: bool) -> bytes:
     return msgspec.json.encode({"type": "add-message", "message": message, "triggerResponseEnabled": respond})
 
 
+def control(what: str) -> bytes:
+    """`mute-assistant`, `unmute-assistant`, `mute-customer`, `unmute-customer` or `say-first-message` (§5.2)."""
+    return msgspec.json.encode({"type": "control", "control": what})
+
+
 def end_call() -> bytes:
     """End the call (§4.5)."""
     return b'{"type":"end-call"}'
