@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-__all__ = ["REFERENCE", "Missing", "Resolved", "agent_environment", "looks_secret", "resolve"]
+__all__ = ["REFERENCE", "Missing", "Resolved", "agent_environment", "is_secret", "looks_secret", "resolve"]
 
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^{}]*)?\}"
 _TOKEN = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^{}]*)?\})?")
@@ -87,7 +87,7 @@ def resolve(text: str, env: Mapping[str, str]) -> Resolved:
         names.append(name)
         value = env.get(name, "")
         if value:
-            if _SECRET_NAME.search(name) or looks_secret(value):
+            if is_secret(name, value):
                 secrets.append(value)
             return value
         if found["default"] is not None:
@@ -99,15 +99,23 @@ def resolve(text: str, env: Mapping[str, str]) -> Resolved:
 
 
 def looks_secret(text: str) -> str:
-    """The part of a text that looks like a key, token or password; empty when nothing does."""
-    if found := _SECRET_VALUE.search(text):
-        return found[0]
-    for word in re.findall(rf"[A-Za-z0-9_+/=.-]{{{_RANDOM_CHARS},}}", text):
-        kinds = (str.islower, str.isupper, str.isdigit)
-        changes = sum(a.isdigit() != b.isdigit() for a, b in pairwise(word))
-        if all(any(map(kind, word)) for kind in kinds) and changes >= 4 and not re.search(r"[/.][a-z]+", word):
-            return str(word)
-    return ""
+    """The part of a text that is written like a key or token of somebody's; empty when nothing is."""
+    found = _SECRET_VALUE.search(text)
+    return found[0] if found else ""
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether nobody may read a variable's value: by its name, by its form, or because it looks drawn at random."""
+    return bool(_SECRET_NAME.search(name) or looks_secret(value) or _is_random(value))
+
+
+def _is_random(text: str) -> bool:
+    """A long word of small and capital letters and figures, much mixed. (Some ids look like that too.)"""
+    for word in re.findall(rf"[A-Za-z0-9_+/=-]{{{_RANDOM_CHARS},}}", text):
+        changes = sum(one.isdigit() != other.isdigit() for one, other in pairwise(word))
+        if changes >= 4 and any(map(str.islower, word)) and any(map(str.isupper, word)):
+            return True
+    return False
 
 
 def _not_set(name: str, env: Mapping[str, str]) -> str:
