@@ -120,11 +120,14 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     Args:
         resolve: asked once for each connection.
         allow_private: see `why_not`.
+        network: what connects to a judged address; Trio's sockets unless a test says otherwise.
     """
 
-    def __init__(self, resolve: Resolve, *, allow_private: bool = False) -> None:
+    def __init__(
+        self, resolve: Resolve, *, allow_private: bool = False, network: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
         self._resolve, self._allow_private = resolve, allow_private
-        self._network = httpcore.TrioBackend()
+        self._network = network or httpcore.TrioBackend()
 
     async def connect_tcp(
         self,

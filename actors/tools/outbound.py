@@ -65,12 +65,17 @@ class Outbound:
     Args:
         resolve: a name's addresses; the machine's resolver unless a test says otherwise.
         tls: makes the TLS context, once: it takes 40 ms.
+        network: connects to addresses that the guard let through; Trio's sockets unless a test says otherwise.
     """
 
     def __init__(
-        self, *, resolve: Resolve | None = None, tls: Callable[[], ssl.SSLContext] = httpx.create_ssl_context
+        self,
+        *,
+        resolve: Resolve | None = None,
+        tls: Callable[[], ssl.SSLContext] = httpx.create_ssl_context,
+        network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        self._resolve, self._make_tls = resolve, tls
+        self._resolve, self._make_tls, self._network = resolve, tls, network
         self._tls: ssl.SSLContext | None = None
         self._pools: dict[Destination, httpcore.AsyncConnectionPool] = {}
 
@@ -137,7 +142,7 @@ class Outbound:
     def _backend(self, to: Destination) -> GuardedBackend:
         if self._resolve is None:
             self._resolve = SystemResolver()
-        return GuardedBackend(self._resolve, allow_private=to.allow_private)
+        return GuardedBackend(self._resolve, allow_private=to.allow_private, network=self._network)
 
     def _tls_for(self, to: Destination) -> ssl.SSLContext | None:
         if to.scheme != "https":

@@ -129,7 +129,7 @@ def test_a_line_break_cannot_hide_behind_the_end_of_a_pattern() -> None:
 
 
 JSONISH = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("019٤aé漢\ud800\n\x00-:.eE+_ ", max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -226,7 +226,7 @@ def test_two_arguments_cannot_climb_together() -> None:
     assert asked(parts, order_id="a.", b=".").target == "/x/a../y"
 
 
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text("./\\%25eEfF;?#&=@:{}\r\n\x00 ")
+ANY_TEXT = st.text("az09é漢😀\u202e\u2028./\\%25eEfF;?#&=@:{}[]\r\n\x00 ", max_size=40)
 
 
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
@@ -293,7 +293,10 @@ def test_a_url_is_read_into_its_parts() -> None:
     assert (place_of("http://[::1]:8080").host, place_of("http://[::1]:8080").port) == ("::1", 8080)
 
 
-@given(st.text(max_size=60) | st.from_regex(r"https?://[a-z0-9.@:\[\]%\\/?#{}-]{0,40}", fullmatch=True))
+@given(
+    st.text("htps:/@[]%.\\?#{}0aé漢\n ", max_size=60)
+    | st.from_regex(r"https?://[a-z0-9.@:\[\]%\\/?#{}-]{0,40}", fullmatch=True)
+)
 def test_any_url_is_read_or_refused(url: str) -> None:
     """No URL crashes the reader, and the host it reads is the one that others read."""
     try:
