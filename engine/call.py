@@ -555,6 +555,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.ToolRequested: _tool_asked,
     e.ToolAnswered: _tool_done,
     e.LastToolAnswered: _tool_done,
+    e.ToolOverdue: lambda call, event: {"alive_at": event.at},  # now the agent has its own time, as after an answer
     e.ToolLate: _tool_late,
     e.EndOrdered: _leaving(_end_ordered),
     e.AgentEnded: _leaving(_farewell),
