@@ -60,6 +60,8 @@ def facts_in(call: Call, at: float) -> Iterator[e.Event]:
         yield e.ToolRequested(at=at, tool_call_id=f"t{number}", name="check", arguments={})
     for tool in call.tools or ("t9",):
         yield e.ToolAnswered(at=at, tool_call_id=tool, ok=True, took_ms=5.0)
+    yield e.ToolLate(at=at, tool_call_id="t0", ok=True, took_ms=5.0, how="say")
+    yield e.EndOrdered(at=at, reason="end-call tool")
     yield e.HangUpOrdered(at=at, reason="operator")
     yield e.TransferOrdered(at=at, number="+15550101")
     yield e.ActorGaveUp(at=at, why="crash")
@@ -88,10 +90,11 @@ def fine(call: Call, now: float) -> Hashable:
         return call.phase, bool(call.tools), call.farewell_at is None, call.closing  # nothing else matters any more
     ages = tuple(_age(getattr(call, name), now) for name in _TIMES)
     return (
-        coarse(call), ages, bool(call.turn), call.greeted, call.dismissed, call.dropped, call.overruled, call.fresh, call.cut_short, call.spoke, call.stepped_in,
-        call.words_at >= call.onset_at, call.words_over, min(call.lines_said, 3), min(call.unheard, 3),
-        min(call.idle_said, 3), min(len(call.tools), 2), min(len(call.keys.typed), 2), bool(call.partial),
-        "recorded" in call.agent_words, bool(call.next_words), bool(call.reason),
+        coarse(call), ages, bool(call.turn), call.greeted, call.dismissed, call.dropped, call.overruled, call.fresh,
+        call.cut_short, call.spoke, call.stepped_in, call.words_at >= call.onset_at, call.words_over,
+        min(call.lines_said, 3), min(call.unheard, 3), min(call.idle_said, 3), min(len(call.tools), 2),
+        min(len(call.keys.typed), 2), bool(call.partial), "recorded" in call.agent_words, bool(call.next_words),
+        bool(call.reason),
     )  # fmt: skip
 
 

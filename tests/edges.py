@@ -30,7 +30,7 @@ class Edges:
         self.by: dict[tuple[Phase, type[Event]], dict[str, None]] = defaultdict(dict)
 
     def put_in(self) -> None:
-        name_event = stepping.name_event
+        name_event = stepping.name_event  # type: ignore[attr-defined]
 
         def named(call: Call, fact: Event) -> Event:
             event = name_event(call, fact)

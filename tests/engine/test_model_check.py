@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -12,8 +13,9 @@ from engine import events as e
 from engine import model_check, turns
 from engine.call import Call
 from engine.model_check import explore, table_faults
+from engine.model_facts import facts_in
 from engine.phases import Phase
-from engine.rules import RULE_FOR, RULES, STAY, rule
+from engine.rules import EVENTS, NAMED_ONLY_IN, RULE_FOR, RULES, STAY, rule
 from engine.turns import Due
 
 ENOUGH = 400  # states: a second
@@ -25,6 +27,14 @@ def test_the_rules_that_run_have_no_fault() -> None:
     found = explore(most_states=ENOUGH)
     assert found.faults == [] and found.states == ENOUGH and not found.finished
     assert found.transitions > 20_000 and len(found.fired) > 200
+
+
+def test_no_fact_is_forgotten() -> None:
+    """Whatever a leg may say is played."""
+    names = {"LateMark", "LastWordsHeard", "LastToolAnswered", "PlaybackDoneToolPending", "StreamLost"}  # by name only
+    names |= {"CallerSpoke", "CallerSaid", "CallerMurmured", "VoiceNoted"}
+    raw = {event.__name__ for event in EVENTS if event not in NAMED_ONLY_IN} - names | {"CallerTranscript"}
+    assert {type(fact).__name__ for fact in facts_in(Call("c"), 1.0)} == raw
 
 
 def test_the_search_is_the_same_each_time() -> None:
@@ -70,7 +80,7 @@ def test_an_end_that_is_none() -> None:
 
 def test_a_state_without_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search tells the pair and how a call gets there."""
-    monkeypatch.delitem(RULE_FOR, (Phase.TRANSFERRING, e.StreamStarted))
+    monkeypatch.delitem(cast(dict[object, object], RULE_FOR), (Phase.TRANSFERRING, e.StreamStarted))
     faults = explore(most_states=ENOUGH).faults
     assert faults[0].startswith("StreamStarted has no place in transferring, after opened, ")
 
@@ -90,7 +100,7 @@ def test_a_state_without_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_deadline_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that is forgotten makes a deadline pass again at once: the phone line would burn a processor."""
-    monkeypatch.delitem(calls._NOTES, e.HoldingDue)
+    monkeypatch.delitem(cast(dict[object, object], calls._NOTES), e.HoldingDue)
     assert "connecting: HoldingDue passes again and again, after opened, " in explore(most_states=ENOUGH).faults[0]
 
 

@@ -38,8 +38,8 @@ def diagram(
     Parameters
     ----------
     output
-        The Mermaid file, by default specs/diagrams/call.mmd; tables (.md) and pictures go beside it. With --coverage and
-        --diff nothing is written without it, and a name that ends in .svg or .png is a picture at once.
+        The Mermaid file, by default specs/diagrams/call.mmd; tables (.md) and pictures go beside it. With --coverage
+        and --diff nothing is written without it, and a name that ends in .svg or .png is a picture at once.
     svg
         Also draw an SVG (offline, no browser).
     png
@@ -134,9 +134,8 @@ def _tell_changes(revision: str, output: Path | None, *, svg: bool, png: bool) -
     was, now = rules_at(revision), rows()
     found = changes(was, now)
     moves = [change for change in found if change.kind != "why"]
-    print(
-        f"Against {revision}: {len(moves)} of {len(now)} rules differ, {len(found) - len(moves)} more in their reason only."
-    )
+    reasons = len(found) - len(moves)
+    print(f"Against {revision}: {len(moves)} of {len(now)} rules differ, {reasons} more in their reason only.")
     for change in moves:
         print(f"  {change}")
     if output is not None:
