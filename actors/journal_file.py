@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from actors.hidden import HIDDEN
 from engine.errors import BadSettings, JournalUnavailable
 from engine.journal import Kind, Record, decode, encode
 from engine.masking import masked
@@ -91,7 +92,7 @@ class Entry:
         if not 0 <= record.seq <= MOST_SEQ:
             raise JournalUnavailable(f"a record's number is from 0 on, got {record.seq}")
         try:
-            return cls(record.call_id, record.seq, record.kind, encode(record))
+            return cls(record.call_id, record.seq, record.kind, HIDDEN.out_of_bytes(encode(record)))
         except (TypeError, ValueError, OverflowError, RecursionError) as unfit:
             raise JournalUnavailable(f"{record.kind} {record.name} is not JSON-able: {type(unfit).__name__}") from unfit
 

@@ -62,7 +62,7 @@ def list_calls(path: Path, limit: int = 20) -> list[CallRow]:
         BadSettings: it is no journal, or a newer Callscope's.
     """
     query = f"SELECT {_COLUMNS} FROM calls ORDER BY started_wall_s DESC, call_id DESC LIMIT ?"  # noqa: S608 - no input
-    with _reading(path) as connection:
+    with reading(path) as connection:
         return [CallRow(*row) for row in connection.execute(query, (limit,))]
 
 
@@ -74,13 +74,13 @@ def find_call(path: Path, wanted: str) -> str:
         UnknownCall: none, or several.
         BadSettings: it is no journal, or a newer Callscope's.
     """
-    with _reading(path) as connection:
+    with reading(path) as connection:
         return _find(connection, wanted)
 
 
 def read_call(path: Path, id_or_prefix: str) -> list[Record]:
     """All records of one call in order. Raises what `find_call` raises."""
-    with _reading(path) as connection:
+    with reading(path) as connection:
         return _records(connection, _find(connection, id_or_prefix))
 
 
@@ -91,14 +91,14 @@ def records_of(path: Path, call_id: str) -> list[Record]:
         NoJournal: nothing was ever written there.
         BadSettings: it is no journal, or a newer Callscope's.
     """
-    with _reading(path) as connection:
+    with reading(path) as connection:
         return _records(connection, call_id)
 
 
 def last_row(path: Path) -> int:
     """Where the journal ends now: give it to `tail` to see only what comes. 0 when there is no journal yet."""
     try:
-        with _reading(path) as connection:
+        with reading(path) as connection:
             row: int = connection.execute("SELECT coalesce(max(row), 0) FROM records").fetchone()[0]
             return row
     except NoJournal:
@@ -115,7 +115,7 @@ def tail(path: Path, after_row: int, limit: int = 1000) -> tuple[int, list[Recor
     """
     query = "SELECT row, line FROM records WHERE row > ? ORDER BY row LIMIT ?"
     try:
-        with _reading(path) as connection:
+        with reading(path) as connection:
             rows = connection.execute(query, (after_row, limit)).fetchall()
     except NoJournal:
         return after_row, []
@@ -151,7 +151,8 @@ def _records(connection: sqlite3.Connection, call_id: str) -> list[Record]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """One consistent view of the journal, for a query of one's own; raises what `tail` and `find_call` raise."""
     if not path.is_file():
         raise NoJournal(f"there is no journal at {path}")
     try:

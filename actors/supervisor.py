@@ -16,6 +16,7 @@ import trio
 from actors.bridge import Bridge
 from actors.call_actor import Arrival, CallActor, Services
 from actors.ended_call import EndedCall
+from actors.spending import NOTE, Spending, per_call_s
 from engine import events as e
 from engine.errors import Refused
 from engine.phases import Phase
@@ -64,10 +65,14 @@ class Supervisor:
 
     Args:
         new_id: makes call ids; given in, so that tests are repeatable.
+        spending: what calls cost; of its own, if none is given.
     """
 
-    def __init__(self, services: Services, *, new_id: Callable[[], str] | None = None) -> None:
-        self.services = services
+    def __init__(
+        self, services: Services, *, new_id: Callable[[], str] | None = None, spending: Spending | None = None
+    ) -> None:
+        self.services = services  # of the calls that come; those that live keep what they began with
+        self.spending = spending or Spending(wall_clock=services.wall_clock)
         self.statistics = Statistics()
         self.draining = False
         self._new_id = new_id or (lambda: f"call-{secrets.token_hex(13)}")
@@ -117,14 +122,21 @@ class Supervisor:
         if known is not None:
             return Admitted(known.call_id, self._new_token(known))
         agent = self.services.agent
-        if self.draining or self._nursery is None or len(self._live) >= agent.limits.concurrent_calls:
+        is_full = self.draining or len(self._live) >= agent.limits.concurrent_calls
+        if self._nursery is None or is_full or not self._affords(call_id := self._new_id()):
             self.statistics.declined += 1
             return NextStep(agent.fallback.words, agent.fallback.number)
-        actor = CallActor(self._new_id(), arrival, self.services, on_agent_created=self._index)
+        try:
+            actor = CallActor(call_id, arrival, self.services, on_agent_created=self._index)
+        except BaseException:
+            self.spending.closed(call_id, used=False)
+            raise
         self._live[arrival.call_sid] = actor
         self._empty = trio.Event()
         self.statistics.admitted += 1
         self._nursery.start_soon(self._isolated, actor)
+        if (affordable_s := per_call_s(agent.limits)) is not None:
+            self._nursery.start_soon(self._end_when_spent, actor, affordable_s)
         return Admitted(actor.call_id, self._new_token(actor))
 
     def knows(self, call_sid: str) -> bool:
@@ -191,12 +203,14 @@ class Supervisor:
             return actor.answer_tools(asked)
         return await actor.run_tools(asked, deadline_s=deadline_s)
 
-    def report(self, agent_call_id: str, ended_reason: str) -> bool:
+    def report(self, agent_call_id: str, ended_reason: str, *, cost_usd: float | None = None) -> bool:
         """The end-of-call report; False for a copy, or for a call that is not known."""
         actor = self._by_agent_call(agent_call_id)
         if actor is None:
             self.statistics.unknown_webhooks += 1
             return False
+        if self.spending.reported(actor.call_id, cost_usd) and isinstance(actor, EndedCall):
+            self._note_spent(actor, cost_usd or 0.0, "report")
         return actor.report(ended_reason)
 
     def knows_agent_call(self, agent_call_id: str) -> bool:
@@ -232,11 +246,31 @@ class Supervisor:
             log.exception("call lost", call=actor.call_id, exc_info=group)
         finally:
             self._live.pop(actor.arrival.call_sid, None)
+            charge = self.spending.closed(actor.call_id, used=actor.agent_call is not None)
+            self._note_spent(actor, charge.usd, "report" if charge.reported else "estimate")
             self._tokens = {token: held for token, held in self._tokens.items() if held[0] is not actor}
             self._remember(actor.ended())
             self.statistics.ended += 1
             if not self._live:
                 self._empty.set()
+
+    def _affords(self, call_id: str) -> bool:
+        affords = self.spending.admit(call_id, self.services.agent.limits)
+        if not affords:
+            log.warning("declined: the money of this day is spent", usd=round(self.spending.today_usd, 2))
+        return affords
+
+    async def _end_when_spent(self, actor: CallActor, after_s: float) -> None:
+        with trio.move_on_after(after_s):
+            await actor.over.wait()
+            return
+        actor.post(e.HangUpOrdered(at=trio.current_time(), reason="spend limit"))
+
+    def _note_spent(self, call: CallActor | EndedCall, usd: float, how: str) -> None:
+        """For the next process, where money is limited at all."""
+        limits = self.services.agent.limits
+        if limits.spend_usd_per_call is not None or limits.spend_usd_per_day is not None:
+            call.journal.try_note(NOTE, {"usd": round(usd, 6), "how": how})
 
     def _remember(self, ended: EndedCall) -> None:
         now = trio.current_time()

@@ -249,18 +249,18 @@ def first_message(known: Known) -> Iterator[Wrong]:
         return
     said = f" {normalise(words)} "
     must_be_heard = any(f" {normalise(one)} " in said for one in turns.uninterruptible)
-    stops = bool(known.assistant.get("firstMessageInterruptionsEnabled", False))
+    stops = known.assistant.get("firstMessageInterruptionsEnabled")  # false protects the greeting here as well
     if must_be_heard and stops:
         what = (
             "The first message must be heard to its end (`turns.uninterruptible`), but Vapi stops when it is cut into."
         )
         yield f"{TOP}.firstMessageInterruptionsEnabled", what, "Set firstMessageInterruptionsEnabled: false."
-    if not must_be_heard and not stops:
+    if not must_be_heard and stops is None:
         what = "Callscope lets callers cut into the first message; Vapi would talk on where we have dropped it."
         yield (
             f"{TOP}.firstMessage",
             what,
-            "Set firstMessageInterruptionsEnabled: true, or list it in `uninterruptible`.",
+            "Say firstMessageInterruptionsEnabled: true, or false to protect it.",
         )
 
 

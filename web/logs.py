@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from actors.hidden import HIDDEN
+
 
 def set_up_logs(*, json: bool = False, level: int = logging.INFO) -> None:
     """Configure structlog once per process. Callers' words and numbers are never passed to it (reliability.md S10)."""
@@ -25,9 +27,15 @@ def set_up_logs(*, json: bool = False, level: int = logging.INFO) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *exceptions,
             renderer,
+            _without_secrets,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),  # a line is one write: workers share the stream
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+def _without_secrets(logger: object, method: str, line: object) -> str:
+    """The finished line, whatever had got into it."""
+    return HIDDEN.out_of(str(line))

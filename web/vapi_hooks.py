@@ -117,8 +117,8 @@ class VapiDoor:
                 return lambda: self._run_tools(message.call_id, calls)
             case vapi.FunctionCall(call=asked):
                 return lambda: self._run_function(message.call_id, asked)
-            case vapi.EndOfCallReport(ended_reason=reason):
-                self._supervisor.report(message.call_id, reason)
+            case vapi.EndOfCallReport(ended_reason=reason, cost_usd=cost_usd):
+                self._supervisor.report(message.call_id, reason, cost_usd=cost_usd)
             case _:
                 self._supervisor.heard_of(message.call_id, message.type)
         return _NOTED

@@ -89,6 +89,7 @@ class FunctionCall:
 @dataclass(frozen=True, slots=True)
 class EndOfCallReport:
     ended_reason: str
+    cost_usd: float | None = None  # 0 or none while it is not settled (§14.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,12 @@ def _turn(message: Mapping[str, Any]) -> int | None:
     return None if found is None else int(found)
 
 
+def _cost_usd(message: Mapping[str, Any]) -> float | None:
+    breakdown = message.get("costBreakdown")
+    total = breakdown.get("total") if isinstance(breakdown, dict) else None
+    return number(message.get("cost")) or number(total)
+
+
 def _tool_calls(message: Mapping[str, Any]) -> Message:
     """The calls, wherever this version of Vapi puts them (§8.2)."""
     listed = message.get("toolCallList") or message.get("toolCalls")
@@ -291,7 +298,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {
     "assistant.speechStarted": _agent_spoke,
     "tool-calls": _tool_calls,
     "function-call": _function_call,
-    "end-of-call-report": lambda m: EndOfCallReport(_text(m, "endedReason")),
+    "end-of-call-report": lambda m: EndOfCallReport(_text(m, "endedReason"), _cost_usd(m)),
     "assistant-request": lambda m: AssistantRequest(),
     "hang": lambda m: Hang(),
 }
