@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from actors.journal_sqlite import SqliteJournal
 from actors.media import MediaPlane
 from actors.ports import Doorkeeper, Refusal, Upgrade, WireListener
 from actors.recorder import Recorder
+from actors.spending import Spending, earlier
 from actors.supervisor import Supervisor
 from actors.twilio_leg import TwilioLeg
 from actors.twilio_rest import TwilioRest
@@ -36,6 +38,7 @@ from web.vapi_hooks import VapiDoor, add_vapi_hooks
 
 log = structlog.get_logger(__name__)
 
+JOURNAL = "journal.sqlite3"
 MOST_BODY_BYTES = 8 * 1024 * 1024  # an end-of-call report carries the whole conversation (reference/vapi.md §6.1)
 # A kept connection is given up before any server would: a request that meets its closing looks like a lost one.
 CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=2.0)
@@ -74,6 +77,7 @@ class Runtime:
             "calls_live": len(self.supervisor.live),
             "call_tasks": self.supervisor.tasks,
             "calls_remembered": self.supervisor.remembered,
+            "spent_today_usd": self.supervisor.spending.today_usd,
             "media_sockets": media.sockets_now,
             "media_handshakes": media.handshakes_now,
             "media_queued_ms": media.queued_ms_now,
@@ -110,7 +114,7 @@ async def open_runtime(
         trio.open_nursery() as nursery,
     ):
         plane = MediaPlane()
-        journal = SqliteJournal(settings.data / "journal.sqlite3")
+        journal = SqliteJournal(settings.data / JOURNAL)
         recorder = Recorder(settings.data / "recordings")
         vapi = VapiRest(http, base_url=settings.vapi_base_url, api_key=settings.vapi_api_key)
         assistant = Assistant()
@@ -128,7 +132,10 @@ async def open_runtime(
             lines=await line_book(loaded.agent.silence, loaded.path.parent),
             noted=turns.noted,
         )
-        supervisor = Supervisor(services)
+        spending = Spending(workers=place.of if place else 1)
+        limits = loaded.agent.limits
+        spending.restore(await trio.to_thread.run_sync(earlier, settings.data / JOURNAL, limits, time.time()))
+        supervisor = Supervisor(services, spending=spending)
         signatures = _signatures(settings)
         runtime = Runtime(
             turns=turns,
