@@ -8,13 +8,11 @@ from typing import Any
 import msgspec
 
 from engine.http_tools import HttpTool
+from engine.ledger import UNSURE
 from engine.templates import MISSING, Slot, as_text, look_up, pieces
 
 MOST_WORDS_CHARS = 4000
-NOT_CERTAIN = (
-    "It is not certain whether this went through. Do not try it again, and do not say that it failed: "
-    "say that it will be checked."
-)
+NOT_CERTAIN = UNSURE.format(name="this")
 UNREADABLE = "The service gave an answer that could not be understood."
 DONE_UNREAD = "The service accepted this, but gave no details that could be understood."
 NO_ANSWER = "The service did not answer in time."
@@ -39,11 +37,12 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What the model is told. `again`: another attempt may help."""
+    """What the model is told. `again`: another attempt may help. `sure`: False when it may have been done or not."""
 
     words: str
     ok: bool
     again: bool = False
+    sure: bool = True
 
 
 def outcome_of(tool: HttpTool, status: int, content_type: str, body: bytes | None) -> Outcome:
@@ -61,7 +60,7 @@ def outcome_of(tool: HttpTool, status: int, content_type: str, body: bytes | Non
     said = tool.problems.get(str(status)) or tool.problems.get(f"{status // 100}xx")
     own = _filled(said, data) if said else None
     if tool.effect == "commit" and status >= 500 and status not in _NOT_DONE:
-        return Outcome(NOT_CERTAIN, ok=False)
+        return Outcome(NOT_CERTAIN, ok=False, sure=False)
     if own is not None:
         return Outcome(own[:MOST_WORDS_CHARS], ok=False, again=status in _AGAIN)
     if 300 <= status < 400:

@@ -14,6 +14,7 @@ import msgspec
 from engine.http_tools import OF_THE_CALL, HttpTool, Unsendable, place_of, segment
 from engine.templates import lone_name, names_in, pieces
 from engine.tool_parameters import faults_of as parameter_faults
+from engine.tools import ToolEffect, ToolPolicy, policy_faults
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a function's name with every model vendor
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -122,13 +123,7 @@ def _place_faults(tool: HttpTool) -> Iterator[Fault]:
 
 
 def _policy_faults(tool: HttpTool) -> Iterator[Fault]:
-    if tool.retries and tool.effect == "commit":
-        yield (
-            "retries",
-            "a `commit` is never tried again, since it might happen twice; leave `retries` out",
-        )
-    if tool.cache_s and tool.effect != "read":
-        yield "cache_s", f"only a `read` can be answered from memory, not `{tool.effect}`"
-    for key in ("confirm", "undo"):
-        if getattr(tool, key) and tool.effect != "commit":
-            yield key, f"`{key}` is for `effect: commit`, not {tool.effect}"
+    """The rules of every tool's policy, each at its key."""
+    for what in policy_faults("", ToolEffect(tool.effect), tool.policy):
+        key = next((one for one in ToolPolicy.__struct_fields__ if f"`{one}`" in what), "")
+        yield key, what.removeprefix("tool : ")

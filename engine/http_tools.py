@@ -19,6 +19,7 @@ from engine.tool_parameters import Parameter
 from engine.tools import ToolPolicy
 
 OF_THE_CALL = ("caller.number", "call.id", "idempotency_key")
+_CALLERS = ("caller.number", "call.id")
 _URL = re.compile(r"(https?)://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]{}<>@:%\\|^`\"'\x00-\x20]+))(?::([0-9]{1,5}))?")
 _KEPT = "%!$&'()*+,;=:@-._~"  # RFC 3986 pchar, and what is encoded already
@@ -57,9 +58,14 @@ class HttpTool(ToolPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True
         return ToolPolicy(**{name: getattr(self, name) for name in ToolPolicy.__struct_fields__})
 
     @property
+    def knows_caller(self) -> bool:
+        """Whether its requests say who calls: then one caller's answer is not another's."""
+        return any(name in names_in([self.url, self.headers, self.query, self.body, self.form]) for name in _CALLERS)
+
+    @property
     def attempt_s(self) -> float:
         """How long one attempt may take: a little less than the run, so that it can say how far it came."""
-        return 0.95 * (self.answer_within_s + self.background_s if self.background_s else self.timeout_s)
+        return 0.95 * self.longest_s
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -53,6 +53,11 @@ class RequestTool:
     def spec(self) -> ToolSpec:
         return self._spec
 
+    @property
+    def takes_caller(self) -> bool:
+        """Whether a cached answer is one caller's."""
+        return self._plan.knows_caller
+
     def __repr__(self) -> str:
         return f"RequestTool({self._spec.name})"
 
@@ -62,7 +67,7 @@ class RequestTool:
             fitted = fit(self._plan.parameters, arguments)
             request_of(self._plan, self._place, fitted, {"caller.number": "0", "call.id": "0", "idempotency_key": "0"})
         except (Misfit, Unsendable) as misfit:
-            raise BadArguments(f"The arguments of {self._spec.name} do not fit: {misfit}") from misfit
+            raise BadArguments(str(misfit)) from misfit
         return fitted
 
     async def attempt(self, arguments: Mapping[str, Any], context: ToolContext) -> str:
@@ -75,7 +80,7 @@ class RequestTool:
                             status=answer.status)  # fmt: skip
             outcome = outcome_of(self._plan, answer.status, answer.content_type, answer.body)
             if not outcome.ok:
-                raise ToolProblem(outcome.words, again=outcome.again)
+                raise ToolProblem(outcome.words, again=outcome.again, sure=outcome.sure)
             return outcome.words
         raise self._lost(sent)
 
@@ -116,7 +121,7 @@ class RequestTool:
         if not sent.begun:
             return ToolProblem(NOT_REACHED, again=not is_forged)
         if self._plan.effect == "commit":
-            return ToolProblem(NOT_CERTAIN)
+            return ToolProblem(NOT_CERTAIN, sure=False)
         return ToolProblem(NO_ANSWER, again=True)
 
 

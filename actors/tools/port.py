@@ -53,11 +53,12 @@ class ToolProblem(Exception):
 
     Args:
         again: whether another attempt may help (an idempotent or reading tool is then retried by its policy).
+        sure: False for a commit that may have been done or not: its answer was lost. The words must say so.
     """
 
-    def __init__(self, words: str, *, again: bool = False) -> None:
+    def __init__(self, words: str, *, again: bool = False, sure: bool = True) -> None:
         super().__init__(words)
-        self.again = again
+        self.again, self.sure = again, sure
 
 
 class BadArguments(Exception):
