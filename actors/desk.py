@@ -1,4 +1,4 @@
-"""What a person at the console may order of a call of this process. Each order is in the call's journal, with who gave it.
+"""What a person at the console may order of a call of this process. Its journal keeps each order, and who gave it.
 
 Nothing here waits for the call: an order is accepted, and what became of it is in the journal. The same order with the
 same key is carried out once.

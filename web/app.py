@@ -14,6 +14,7 @@ import trio
 from quart_trio import QuartTrio
 
 from actors.call_actor import Services
+from actors.desk import Desk
 from actors.journal_sqlite import SqliteJournal
 from actors.media import MediaPlane
 from actors.ports import Doorkeeper, Refusal, Upgrade, WireListener
@@ -26,6 +27,7 @@ from actors.vapi_rest import VapiRest
 from engine.errors import Refused
 from engine.wire.signatures import TwilioSignatures
 from web.agents import LoadedAgent
+from web.api import Access, Api, CallsModel, Orders, Recordings, add_api, add_problems, add_sibling_orders
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
 from web.clips import line_book
@@ -63,6 +65,8 @@ class Runtime:
     assistant: Assistant
     vapi_door: VapiDoor
     turns: TurnMeters
+    calls: CallsModel
+    orders: Orders
     siblings: Siblings | None = None  # the other workers, when there are any
 
     def not_ready(self) -> str:
@@ -70,6 +74,20 @@ class Runtime:
         if self.supervisor.draining:
             return "draining"
         return "" if self.assistant.id else self.assistant.why_not
+
+    def api(self, *, reachable: bool) -> Api:
+        """What the API's routes need."""
+
+        def closing() -> bool:
+            return self.supervisor.draining and not self.supervisor.live
+
+        return Api(
+            model=self.calls,
+            access=Access(self.settings, reachable=reachable),
+            recordings=Recordings(self.settings.data),
+            orders=self.orders,
+            closing=closing,
+        )
 
     def gauges(self) -> dict[str, float]:
         media = self.plane.statistics()
@@ -137,8 +155,11 @@ async def open_runtime(
         spending.restore(await trio.to_thread.run_sync(earlier, settings.data / JOURNAL, limits, time.time()))
         supervisor = Supervisor(services, spending=spending)
         signatures = _signatures(settings)
+        calls_model = CallsModel(settings.data, dead_before_s=time.time() if place is None else None)
         runtime = Runtime(
             turns=turns,
+            calls=calls_model,
+            orders=Orders(Desk(supervisor.call, loaded.agent), journal, loaded.agent, siblings),
             settings=settings,
             plane=plane,
             supervisor=supervisor,
@@ -157,6 +178,7 @@ async def open_runtime(
         await nursery.start(journal.run)
         await nursery.start(recorder.run)
         await nursery.start(plane.run)
+        await nursery.start(calls_model.run)
         calls = await _start_calls(nursery, supervisor)
         nursery.start_soon(prepare_assistant, vapi, settings, loaded, assistant, place)
         try:
@@ -180,14 +202,15 @@ async def _start_calls(nursery: trio.Nursery, supervisor: Supervisor) -> trio.Ca
     return scope
 
 
-def create_app(runtime: Runtime, *, for_siblings: bool = False) -> QuartTrio:
+def create_app(runtime: Runtime, *, for_siblings: bool = False, reachable: bool = False) -> QuartTrio:
     """The ASGI app of a running service. Websockets are the media plane's, or `add_asgi_media`'s.
 
     Args:
         for_siblings: the app that other workers ask. It answers for this worker alone, and asks nobody.
+        reachable: other machines can connect to where it listens: the API then needs keys.
     """
     app = QuartTrio("callscope")
-    _add_doors(app, runtime, for_siblings=for_siblings)
+    _add_doors(app, runtime, for_siblings=for_siblings, reachable=reachable)
     return app
 
 
@@ -221,7 +244,7 @@ def create_asgi_app(settings: Settings, loaded: LoadedAgent) -> QuartTrio:
     return app
 
 
-def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False) -> None:
+def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False, reachable: bool = False) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     add_refusals(app)
     add_twilio_hooks(
@@ -236,8 +259,11 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False) 
     meters = Meters(runtime.gauges, runtime.counters, runtime.histograms, runtime.turns)
     if for_siblings:
         add_numbers(app, meters)
+        add_problems(app)
+        add_sibling_orders(app, runtime.orders)
     else:
         add_health(app, not_ready=runtime.not_ready, meters=meters, siblings=runtime.siblings)
+        add_api(app, runtime.api(reachable=reachable))
 
 
 def _doorkeeper(

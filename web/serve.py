@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
@@ -31,6 +33,12 @@ KEEP_ALIVE_S = 75.0
 def is_media(head: bytes) -> bool:
     """Whether a connection's first bytes ask for the media socket."""
     return head.startswith((b"GET /media ", b"GET /media?", b"GET /media/"))
+
+
+def is_reachable(listeners: Sequence[trio.SocketListener]) -> bool:
+    """Whether other machines can connect to one of these."""
+    inet = [one.socket for one in listeners if one.socket.family in (socket.AF_INET, socket.AF_INET6)]
+    return not all(ip_address(one.getsockname()[0].partition("%")[0]).is_loopback for one in inet)
 
 
 async def serve_calls(
@@ -69,7 +77,7 @@ async def serve_calls(
         else:
             shutdown = partial(_wait_signalled, supervisor, patience_s=drain_patience_s)
         await serve(
-            create_app(runtime),
+            create_app(runtime, reachable=is_reachable(listeners)),
             listeners,
             plane=runtime.plane,
             doorkeeper=runtime.doorkeeper,

@@ -14,6 +14,7 @@ from engine.errors import BadSettings
 
 TWILIO_BASE_URL = "https://api.twilio.com"
 VAPI_BASE_URL = "https://api.vapi.ai"
+SHORTEST_KEY_CHARS = 16
 
 _HOW_TO_GET = {
     "VAPI_API_KEY": "the private key from dashboard.vapi.ai → Organization → API keys",
@@ -43,6 +44,10 @@ class Settings:
     vapi_base_url: str = VAPI_BASE_URL
     port: int = 8080
     data: Path = Path("callscope-data")
+    operator_keys: tuple[str, ...] = field(
+        default=(), repr=False
+    )  # of the console and the API: `secret`, `name:secret`
+    viewer_keys: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def media_url(self) -> str:
@@ -84,6 +89,9 @@ def settings_from(env: Mapping[str, str]) -> Settings:
             problems.append(f"{name} is not an http(s) address; leave it out to use {default}")
     if not env.get("PORT", "8080").isdecimal():
         problems.append("PORT is not a number; leave it out to use 8080")
+    problems += [
+        problem for name in ("CALLSCOPE_OPERATOR_KEY", "CALLSCOPE_VIEWER_KEY") for problem in _key_problems(env, name)
+    ]
     if problems:
         raise BadSettings("\n".join(problems))
     return Settings(
@@ -101,12 +109,25 @@ def settings_from(env: Mapping[str, str]) -> Settings:
         vapi_base_url=env.get("VAPI_BASE_URL", VAPI_BASE_URL).rstrip("/"),
         port=int(env.get("PORT", "8080")),
         data=Path(env.get("CALLSCOPE_DATA", "callscope-data")),
+        operator_keys=_keys(env, "CALLSCOPE_OPERATOR_KEY"),
+        viewer_keys=_keys(env, "CALLSCOPE_VIEWER_KEY"),
     )
 
 
 def _have(env: Mapping[str, str], name: str) -> bool:
     others = ("VAPI_SERVER_BEARER_TOKEN", "VAPI_SERVER_HMAC_SECRET") if name == "VAPI_SERVER_SECRET" else ()
     return any(env.get(one, "").strip() for one in (name, *others))
+
+
+def _keys(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(key for one in env.get(name, "").split(",") if (key := one.strip()))
+
+
+def _key_problems(env: Mapping[str, str], name: str) -> list[str]:
+    """A key that could be guessed is none; `name:` before it does not count."""
+    if all(len(key.partition(":")[2] or key) >= SHORTEST_KEY_CHARS for key in _keys(env, name)):
+        return []
+    return [f"{name} has a key of less than {SHORTEST_KEY_CHARS} characters; `openssl rand -hex 16` makes a good one"]
 
 
 def _public_url_problems(url: str) -> list[str]:

@@ -1,0 +1,355 @@
+"""The REST API: addresses, parameters and roles. What is behind each is in the modules beside this one.
+
+Every answer of an address under /api is typed (`web.api.types`) or a problem (`web.api.problems`); /openapi.json is
+made from the same types.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from engine.journal import Record
+from web.api import types as t
+from web.api.access import Access, Identity
+from web.api.detail import call_detail, recording_offset_ms
+from web.api.diagram import diagram
+from web.api.headers import secure_answer
+from web.api.index import Place, Wanted
+from web.api.lanes import lanes
+from web.api.model import MOST_VIEWERS, CallsModel
+from web.api.openapi import openapi
+from web.api.orders import Orders
+from web.api.problems import Problem, add_problems, no_such_call
+from web.api.recordings import MOST_POINTS, Opened, Recordings, recording_response
+from web.api.redact import record_rows
+from web.api.sse import event_stream
+from web.api.summary import Summary, summarise
+from web.api.times import moment_ms
+from web.bodies import raw_body
+
+__all__ = ["Api", "add_api"]
+
+log = structlog.get_logger(__name__)
+
+MOST_BODY_BYTES = 64 * 1024
+MOST_QUERY_CHARS = 200
+MOST_ID_CHARS = 64
+MOST_SEQ = 2**53
+LONGEST_KEY_CHARS = 200
+
+Body = TypeVar("Body")
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the routes need.
+
+    Args:
+        closing: the service is about to end.
+    """
+
+    model: CallsModel
+    access: Access
+    recordings: Recordings
+    orders: Orders
+    closing: Callable[[], bool] = field(default=lambda: False)
+
+
+def version() -> str:
+    try:
+        return importlib.metadata.version("callscope")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def add_api(app: QuartTrio, api: Api) -> None:
+    """Routes under `/api`, and `/openapi.json`."""
+    add_problems(app)
+    add_calls(app, api)
+    add_recordings(app, api)
+    add_orders(app, api)
+    add_session(app, api)
+    document = msgspec.json.encode(openapi(version()))
+
+    @app.get("/openapi.json")
+    async def described() -> Response:
+        return secure_answer(Response(document, 200, content_type="application/json"))
+
+    @app.get("/api/diagram")
+    async def rules() -> Response:
+        api.access.require()
+        return _json(await trio.to_thread.run_sync(diagram))
+
+    @app.get("/api/events")
+    async def events() -> Response:
+        api.access.require()
+        if api.model.viewers >= MOST_VIEWERS:
+            detail = "Too many pages watch already. Close some, or try again later."
+            raise Problem(503, detail, headers={"Retry-After": "30"})
+        after_seq = _integer("after", -1, -1, MOST_SEQ, request.headers.get("Last-Event-ID"))
+        call_id = request.args.get("call")
+        if call_id is not None:
+            await known(api, call_id)
+        stream = event_stream(api.model, version=version(), call_id=call_id, after_seq=after_seq, closing=api.closing)
+        return secure_answer(stream, https=api.access.https)
+
+    @app.after_request
+    async def secured(response: Response) -> Response:
+        return secure_answer(response, https=api.access.https) if request.path.startswith("/api/") else response
+
+
+def add_calls(app: QuartTrio, api: Api) -> None:
+    @app.get("/api/calls")
+    async def listed() -> Response:
+        api.access.require()
+        found, place = await api.model.page(_wanted())
+        now = time.time()
+        return _json(
+            t.CallList(
+                [summary.row(now) for summary in found],
+                place.cursor() if place is not None else None,
+                api.model.live,
+                api.model.catching_up,
+            )
+        )
+
+    @app.get("/api/calls/<call_id>")
+    async def one(call_id: str) -> Response:
+        who = api.access.require()
+        summary, records = await whole(api, call_id)
+        _noted(who, "call", call_id)
+        info = await _recording_info(api, summary, records)
+        return await _made(
+            lambda: call_detail(summary, records, info, now_wall_s=time.time(), transfer_to=api.orders.transfer_to())
+        )
+
+    @app.get("/api/calls/<call_id>/lanes")
+    async def over_time(call_id: str) -> Response:
+        api.access.require()
+        _, records = await whole(api, call_id)
+        return await _made(lambda: lanes(records))
+
+    @app.get("/api/calls/<call_id>/records")
+    async def journal(call_id: str) -> Response:
+        who = api.access.require()
+        after, limit = _integer("after", -1, -1, MOST_SEQ), _integer("limit", 500, 1, 2000)
+        _, records = await whole(api, call_id)
+        _noted(who, "records", call_id)
+        found = [record for record in records if record.seq > after][: limit + 1]
+        more = len(found) > limit
+        return await _made(lambda: t.RecordList(record_rows(found[:limit]), found[limit - 1].seq if more else None))
+
+
+def add_recordings(app: QuartTrio, api: Api) -> None:
+    @app.get("/api/calls/<call_id>/recording.wav")
+    async def listened(call_id: str) -> Response:
+        who = api.access.require()
+        await known(api, call_id)
+        opened: Opened | None = await trio.to_thread.run_sync(api.recordings.open, call_id)
+        if opened is None:
+            raise _no_recording()
+        _noted(who, "recording", call_id)
+        return recording_response(opened, request.headers.get("Range"), head=request.method == "HEAD")
+
+    @app.get("/api/calls/<call_id>/waveform")
+    async def peaks(call_id: str) -> Response:
+        api.access.require()
+        points = _integer("points", 1000, 1, MOST_POINTS)
+        await known(api, call_id)
+        waveform = await trio.to_thread.run_sync(api.recordings.waveform, call_id, points)
+        if waveform is None:
+            raise _no_recording()
+        return _json(waveform)
+
+
+def add_orders(app: QuartTrio, api: Api) -> None:
+    @app.post("/api/calls/<call_id>/actions")
+    async def ordered(call_id: str) -> Response:
+        who = api.access.require("operator", changes=True)
+        act = await _body(t.Act)
+        key = request.headers.get("Idempotency-Key", "")
+        if len(key) > LONGEST_KEY_CHARS:
+            raise Problem(400, f"Idempotency-Key has at most {LONGEST_KEY_CHARS} characters.")
+        summary = await known(api, call_id)
+        await api.orders.act(call_id, act, who.who, key, is_live=not summary.ended)
+        return _json(t.Accepted(True), 202)
+
+
+def add_session(app: QuartTrio, api: Api) -> None:
+    access = api.access
+
+    def session(identity: Identity | None) -> t.Session:
+        if identity is None:
+            return t.Session(None, None, None, True)
+        return t.Session(identity.role, identity.who, access.csrf(identity), access.needs_login())
+
+    @app.get("/api/session")
+    async def who_am_i() -> Response:
+        return _json(session(access.identify()))
+
+    @app.post("/api/session")
+    async def log_in() -> Response:
+        access.check_address()
+        login = await _body(t.Login)
+        if not access.needs_login():
+            raise Problem(409, "No login is needed here: this service is open to this machine alone.", kind="open")
+        key = access.key_of(login.key)
+        response = Response("", 200, content_type="application/json")
+        identity = access.log_in(response, key)
+        response.set_data(msgspec.json.encode(session(identity)))
+        log.info("api.login", who=identity.who, role=identity.role)
+        return response
+
+    @app.delete("/api/session")
+    async def log_out() -> Response:
+        identity = access.identify()
+        response = Response("", 204)
+        if identity is not None:
+            access.check_csrf(identity)
+        access.log_out(response, identity)
+        return response
+
+
+# --- what the routes share ----------------------------------------------------------------------------------------
+
+
+async def known(api: Api, call_id: str) -> Summary:
+    """The call.
+
+    Raises:
+        Problem: 404.
+    """
+    summary = await api.model.get(call_id) if len(call_id) <= MOST_ID_CHARS and "\0" not in call_id else None
+    if summary is None:
+        raise no_such_call()
+    return summary
+
+
+async def whole(api: Api, call_id: str) -> tuple[Summary, list[Record]]:
+    """The call and its records.
+
+    Raises:
+        Problem: 404, also for one that the journal does not have any more.
+    """
+    noted = await known(api, call_id)
+    records = await api.model.records(call_id)
+    if not records:
+        await api.model.forget(call_id)
+        raise no_such_call()
+    summary = summarise(records)
+    if not summary.ended and noted.ended:
+        summary.lose()
+    return summary, records
+
+
+async def _recording_info(api: Api, summary: Summary, records: list[Record]) -> t.RecordingInfo | None:
+    duration_ms = await trio.to_thread.run_sync(api.recordings.duration_ms, summary.id)
+    if duration_ms is None:
+        return None
+    return t.RecordingInfo(
+        url=f"/api/calls/{summary.id}/recording.wav",
+        duration_ms=duration_ms,
+        offset_ms=recording_offset_ms(records),
+        problem=summary.recording_problem,
+        waveform_url=f"/api/calls/{summary.id}/waveform",
+    )
+
+
+def _no_recording() -> Problem:
+    return Problem(
+        410, "This call has no recording: it was deleted, or none was made. The journal of the call is still there.",
+        kind="no-recording",
+    )  # fmt: skip
+
+
+def _wanted() -> Wanted:
+    given = request.args
+    state = given.get("state", "all")
+    if state not in ("live", "ended", "all"):
+        raise Problem(400, "`state` is live, ended or all.", kind="parameter")
+    cursor = given.get("cursor")
+    try:
+        after = Place.of(cursor) if cursor else None
+    except ValueError:
+        detail = "`cursor` is not one of ours: give back `next` of the page before, unchanged."
+        raise Problem(400, detail, kind="parameter") from None
+    return Wanted(
+        state=state,
+        **{name: _text(given, name) for name in ("q", "agent", "reason", "outcome")},
+        since_ms=_moment("since"),
+        until_ms=_moment("until"),
+        after=after,
+        limit=_integer("limit", 50, 1, 200),
+    )
+
+
+def _text(given: Mapping[str, str], name: str) -> str:
+    text = given.get(name, "")
+    if len(text) > MOST_QUERY_CHARS:
+        raise Problem(400, f"`{name}` has at most {MOST_QUERY_CHARS} characters.", kind="parameter")
+    return text.encode("utf-8", "replace").decode()  # what is no Unicode no call holds
+
+
+def _moment(name: str) -> int | None:
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        return moment_ms(text)
+    except (ValueError, OverflowError):
+        detail = f"`{name}` is a moment like 2026-05-01T14:30:00Z, or milliseconds since 1970."
+        raise Problem(400, detail, kind="parameter") from None
+
+
+def _integer(name: str, default: int, least: int, most: int, otherwise: str | None = None) -> int:
+    text = request.args.get(name) or otherwise
+    if not text:
+        return default
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdecimal() and len(digits) <= 16 and least <= int(text) <= most:
+        return int(text)
+    raise Problem(400, f"`{name}` is a whole number from {least} to {most}.", kind="parameter")
+
+
+async def _body(kind: type[Body]) -> Body:
+    """The request's body as that type.
+
+    Raises:
+        Problem: 400, 413, 415 or 422.
+    """
+    if request.mimetype != "application/json":
+        raise Problem(415, "Send JSON, with the header `Content-Type: application/json`.")
+    data = await raw_body()
+    if len(data) > MOST_BODY_BYTES:
+        raise Problem(413, "The body is too large: 64 KiB are enough for everything that this API takes.")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as unfit:
+        raise Problem(422, f"{unfit}. /openapi.json describes what fits.", kind="body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Problem(400, "The body is not JSON.", kind="body") from None
+
+
+def _json(what: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(what), status, content_type="application/json")
+
+
+async def _made(make: Callable[[], Any]) -> Response:
+    """What takes milliseconds to make of a long call, made and written in a thread."""
+    body = await trio.to_thread.run_sync(lambda: msgspec.json.encode(make()))
+    return Response(body, 200, content_type="application/json")
+
+
+def _noted(who: Identity, what: str, call_id: str) -> None:
+    """Who has read what of whose (reference/reliability.md S11)."""
+    log.info("api.read", who=who.who, role=who.role, what=what, call=call_id)
