@@ -15,7 +15,7 @@ from engine.effects import Effect
 from engine.events import Event
 from engine.phases import Phase
 from engine.step import opened, step
-from engine.turns import HAND_OVER_S, LONGEST_SPEECH_S, TOOL_PATIENCE_S, deadline_of
+from engine.turns import HAND_OVER_S, LAST_WORDS_S, LONGEST_SPEECH_S, TOOL_PATIENCE_S, deadline_of
 from tests.engine.test_stories import GREETING, POLICY, TALKING, UP
 
 ASKED = e.ToolRequested(at=5.2, tool_call_id="t1", name="check", arguments={"day": "friday"})
@@ -375,3 +375,58 @@ def test_without_a_hold_a_voice_is_only_noted() -> None:
         call, asked = then(phase, e.CallerVoice(at=NOW, onset_at=NOW - 0.04), policy=policy)
         assert call.phase is phase and asked == [] and call.held_at is None and call.caller_voiced
         assert call.onset_at == NOW - 0.04
+
+
+# --- a goodbye ------------------------------------------------------------------------------------------------------
+
+ENDS = e.EndOrdered(at=NOW, reason="end_call")
+
+
+@pytest.mark.parametrize("phase", [Phase.CONNECTING, Phase.LISTENING, Phase.TOOL_PENDING])
+def test_the_agent_ends_the_call_while_nobody_speaks(phase: Phase) -> None:
+    """Its goodbye was heard already: the line is closed at once."""
+    call, asked = then(phase, ENDS)
+    assert (call.phase, call.reason, asked) == (Phase.ENDED, "end_call", hung_up("end_call"))
+
+
+def test_the_agent_ends_the_call_in_its_goodbye() -> None:
+    """The last word is heard first; cutting into it calls the hang-up off."""
+    call, asked = then(Phase.SPEAKING, ENDS)
+    assert (call.phase, asked) == (Phase.SPEAKING, [])
+    call, asked = then(Phase.SPEAKING, ENDS, e.PlaybackDone(at=6.0, utterance=2, heard_ms=1000))
+    assert (call.phase, asked) == (Phase.ENDED, hung_up("end_call"))
+    cut = e.CallerTranscript(at=5.6, text="wait", final=False)
+    call, asked = then(Phase.SPEAKING, ENDS, cut)
+    assert (call.phase, call.farewell_at, call.reason) == (Phase.INTERRUPTED, None, "")
+    call, asked = then(Phase.INTERRUPTED, ENDS)
+    assert (call.phase, call.farewell_at, asked) == (Phase.INTERRUPTED, None, [])
+
+
+def test_a_goodbye_and_a_caller_who_talks_on_and_on() -> None:
+    """Vapi has left; whatever the caller still says, the line is not kept open for more than its last words' time."""
+    talk = [e.CallerTranscript(at=5.4 + n / 2, text="and then", final=False) for n in range(40)]
+    call, asked = then(Phase.INTERRUPTED, FAREWELL, e.CallerVoice(at=5.35, onset_at=5.3), *talk)
+    assert (call.phase, call.entered_at, call.reason) == (Phase.ENDED, NOW + LAST_WORDS_S, "assistant-ended-call")
+    assert asked[-3:] == hung_up("assistant-ended-call")
+
+
+def test_a_noise_into_a_line_while_a_tool_works() -> None:
+    """Vapi stopped for it and nobody knows what was said: the tool is what is waited for, nobody is asked again."""
+    call, asked = then(
+        Phase.TOOL_PENDING,
+        e.UtteranceStarted(at=5.25, utterance=2),
+        e.CallerVoice(at=NOW, onset_at=NOW - 0.04),
+        e.AgentInterrupted(at=5.35),
+        e.CallerQuiet(at=5.45, voiced_ms=100),
+        e.ReportArrived(at=6.6, ended_reason="x"),
+    )
+    assert (call.phase, call.cut_short, call.lines_said, call.tools) == (Phase.TOOL_PENDING, False, 1, ("t1",))
+    assert asked == [f.Hold(), f.Drop(reason="vapi", words="", guard_s=0.1), f.LetSpeak()]
+
+
+def test_a_late_end_when_a_tool_is_overdue() -> None:
+    """The tool's time is over, and the last mark of what was said before it comes: nothing moves."""
+    alone = Policy(lines=())
+    late = e.PlaybackDone(at=5.2 + TOOL_PATIENCE_S + 0.1, utterance=1, heard_ms=10)
+    call, asked = then(Phase.TOOL_PENDING, late, policy=alone)
+    assert (call.phase, call.tools, asked) == (Phase.LISTENING, ("t1",), [])
