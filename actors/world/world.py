@@ -256,12 +256,12 @@ def run_calls(
             for _ in range(at_once):
                 callers.start_soon(one_after_the_other, world, waiting)
 
-    with _seeded_scheduling(seed):
+    with seeded_scheduling(seed):
         trio.run(all_of_them, clock=None if real_time else trio.testing.MockClock(autojump_threshold=0))
 
 
 @contextmanager
-def _seeded_scheduling(seed: int) -> Iterator[None]:
+def seeded_scheduling(seed: int) -> Iterator[None]:
     """Trio shuffles the tasks that are ready; with its generator seeded the shuffle is the same each time.
 
     What Trio does for itself under Hypothesis; there is no public way.
