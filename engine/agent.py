@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.http_tools import HttpTool
+
 Ms = Annotated[int, Meta(ge=0, le=60_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86_400)]  # 0: never
@@ -175,6 +177,7 @@ class Agent(_Strict, frozen=True):
     assistant: dict[str, Any] | None = None  # CreateAssistantDTO (reference/vapi.md §11) without tools, or …
     assistant_id: str | None = None  # … the id of one that exists
     tools: str | tuple[str, ...] | None = None  # Python files beside this one, with functions marked @tool
+    http_tools: dict[str, HttpTool] = {}  # tools that are one HTTP request each, without code
     fallback: Fallback = Fallback()
     limits: Limits = Limits()
     turns: Turns = Turns()

@@ -8,7 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import available_timezones
 
+import msgspec
+
 from engine.agent import Agent, Keywords, Phrases, Silence, Turns
+from engine.http_faults import TOOL_NAME
+from engine.http_faults import faults_of as http_tool_faults
+from engine.http_tools import HttpTool
 from engine.interrupting import local_minutes, minutes_of
 from engine.lines import texts_of
 from engine.phrases import LANGUAGES, normalise
@@ -21,6 +26,8 @@ Complaint = tuple[tuple[str, ...], str]
 
 def find_contradictions(reading: Reading, folder: Path) -> None:
     """Add to a reading what is impossible in it. `folder` is where the agent file stands."""
+    for paths, what in _of_http_tools(reading):
+        reading.complain_of(paths, what)
     agent = agent_of(reading)
     if agent is None:
         return
@@ -36,6 +43,26 @@ def _of_agent(agent: Agent, given: Collection[str]) -> Iterator[Complaint]:
     if beyond and at in given:  # the usual prompts may be more than a short call needs
         what = f"`idle_prompts_s`: no prompt at {beyond[0]:g} s, since `limits.idle_s` ends the call at {idle_s:g} s"
         yield (at, "$.limits.idle_s"), what
+
+
+def http_tools_of(reading: Reading) -> dict[str, HttpTool]:
+    """Those HTTP tools that are good by themselves, whatever else is wrong."""
+    found = {}
+    for name, keys in ((reading.data or {}).get("http_tools") or {}).items():
+        try:
+            found[name] = msgspec.convert(keys, HttpTool)
+        except msgspec.ValidationError:
+            continue  # a fault already
+    return found
+
+
+def _of_http_tools(reading: Reading) -> Iterator[Complaint]:
+    for name, tool in http_tools_of(reading).items():
+        base = f"$.http_tools.{name}"
+        if not TOOL_NAME.fullmatch(name):
+            yield (base,), f"`{name}` cannot be a tool's name: use letters, digits, - and _, at most 64"
+        for at, what in http_tool_faults(tool):
+            yield (f"{base}.{at}", base), what
 
 
 def _of_turns(turns: Turns) -> Iterator[Complaint]:

@@ -11,11 +11,13 @@ import msgspec
 import yaml
 
 from actors.tools import Toolbox
+from actors.tools.http import RequestTool
+from actors.tools.outbound import Outbound
 from engine.agent import Agent, agent_from
 from engine.errors import BadSettings
 from web.agent_env import agent_environment
 from web.agent_problems import Fault, Reading, read
-from web.agent_rules import find_contradictions
+from web.agent_rules import find_contradictions, http_tools_of
 
 _ROOT = Path(__file__).parent.parent
 _EXAMPLES = (_ROOT / "specs" / "agents", Path(__file__).parent / "examples")  # a checkout, an installed wheel
@@ -28,6 +30,7 @@ class LoadedAgent:
     agent: Agent
     toolbox: Toolbox = field(repr=False)
     path: Path
+    outbound: Outbound = field(default_factory=Outbound, repr=False)  # HTTP tools' way out: who runs calls closes it
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -43,6 +46,7 @@ class Inspected:
     path: Path
     reading: Reading
     toolbox: Toolbox
+    outbound: Outbound = field(default_factory=Outbound)
 
     @property
     def faults(self) -> list[Fault]:
@@ -58,17 +62,18 @@ def example(name: str = "bistro") -> Path:
     raise BadSettings(f"the example agent {name!r} is not installed; name an agent file with --agent")
 
 
-def load_agent(path: Path, env: Mapping[str, str] | None = None) -> LoadedAgent:
+def load_agent(path: Path, env: Mapping[str, str] | None = None, *, outbound: Outbound | None = None) -> LoadedAgent:
     """The agent that a file describes.
 
     Args:
         env: what its `${…}` may name; the process's environment and `.env` when left out.
+        outbound: the way out of HTTP tools. One is enough for a process: a file read anew takes the one there is.
 
     Raises:
         BadSettings: no such file, no YAML, unknown keys, impossible values, wrong types: all of them, a line each, with
             file, line, column, and what to do.
     """
-    return loaded(inspect_agent(path, env))
+    return loaded(inspect_agent(path, env, outbound=outbound))
 
 
 def loaded(found: Inspected) -> LoadedAgent:
@@ -85,10 +90,10 @@ def loaded(found: Inspected) -> LoadedAgent:
         agent = agent_from(found.reading.data)
     except msgspec.ValidationError as problem:
         raise BadSettings(f"agent file {path}: {problem}") from problem
-    return LoadedAgent(agent, found.toolbox, path)
+    return LoadedAgent(agent, found.toolbox, path, found.outbound)
 
 
-def inspect_agent(path: Path, env: Mapping[str, str] | None = None) -> Inspected:
+def inspect_agent(path: Path, env: Mapping[str, str] | None = None, *, outbound: Outbound | None = None) -> Inspected:
     """Read an agent file with its tools, and find all that is wrong.
 
     Raises:
@@ -103,10 +108,11 @@ def inspect_agent(path: Path, env: Mapping[str, str] | None = None) -> Inspected
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         return Inspected(path, Reading(faults=[_not_yaml(problem)]), Toolbox())
     find_contradictions(reading, path.parent)
-    return Inspected(path, reading, _toolbox(reading, path))
+    outbound = outbound or Outbound()
+    return Inspected(path, reading, _toolbox(reading, path, outbound), outbound)
 
 
-def _toolbox(reading: Reading, path: Path) -> Toolbox:
+def _toolbox(reading: Reading, path: Path, outbound: Outbound) -> Toolbox:
     """The agent's tools; what is wrong with them is one of the file's faults."""
     named = (reading.data or {}).get("tools")
     found: dict[str, Any] = {}
@@ -120,6 +126,14 @@ def _toolbox(reading: Reading, path: Path) -> Toolbox:
         for twice in sorted(found.keys() & more.keys()):
             reading.complain_of((at,), f"{name}: the tool {twice!r} is in an earlier file too; a name means one tool")
         found |= more
+    for name, plan in http_tools_of(reading).items():
+        at = f"$.http_tools.{name}"
+        if name in found:
+            reading.complain_of((at,), f"the tool `{name}` is in `tools` too; a name means one tool")
+        try:
+            found[name] = RequestTool(name, plan, outbound)
+        except BadSettings as problem:
+            reading.complain_of((f"{at}.url",), str(problem))
     return Toolbox(found)
 
 

@@ -94,7 +94,7 @@ async def open_backend(
 ) -> Backend:
     """A backend that listens; it ends with the nursery."""
     backend = Backend(answer)
-    listeners: Sequence[trio.abc.Listener[Any]] = await trio.open_tcp_listeners(0, host=host)
+    listeners: list[trio.abc.Listener[Any]] = [*await trio.open_tcp_listeners(0, host=host)]
     assert isinstance(listeners[0], trio.SocketListener)
     backend.port = listeners[0].socket.getsockname()[1]
     if certificate is not None:
