@@ -86,7 +86,7 @@ async def test_arguments_are_checked_before_anything_is_sent(nursery: trio.Nurse
     shop = await open_backend(nursery, good)
     tool = local_tool(outbound, shop, parameters={"order_id": {"max_length": 8}})
     for wrong in ({}, {"order_id": "123456789"}, {"order_id": ".."}, {"order_id": "a/b"}, {"order_id": "a\r\nX: y"}):
-        with pytest.raises(BadArguments, match="order_id|another address"):
+        with pytest.raises(BadArguments, match=r"order_id|another address"):
             tool.fit(wrong)
     assert shop.connections == 0
 
