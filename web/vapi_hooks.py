@@ -53,6 +53,10 @@ class VapiDoor:
         siblings: Siblings | None = None,
     ) -> None:
         self._supervisor, self._auth, self._siblings = supervisor, auth, siblings
+        self.answer_requests_with(assistant_answer)
+
+    def answer_requests_with(self, assistant_answer: Mapping[str, Any]) -> None:
+        """From now on: what an `assistant-request` gets."""
         self._assistant = Answer(200, msgspec.json.encode(dict(assistant_answer)))
 
     async def answer(
