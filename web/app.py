@@ -32,6 +32,7 @@ from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
 from web.clips import line_book
 from web.health import Histogram, Meters, add_health, add_numbers
+from web.reload import Versions
 from web.settings import Settings
 from web.siblings import Place, Siblings, open_siblings
 from web.turn_meters import TurnMeters
@@ -119,12 +120,13 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, loaded: LoadedAgent, *, place: Place | None = None
+    settings: Settings, loaded: LoadedAgent, *, place: Place | None = None, reload: bool = False
 ) -> AsyncIterator[Runtime]:
     """Everything but the doors, running. On leaving, calls that still live are ended.
 
     Args:
         place: which worker of how many we are; None for a process that serves alone.
+        reload: new calls get what the agent's files say then.
     """
     async with (
         open_siblings(place) as siblings,
@@ -182,6 +184,17 @@ async def open_runtime(
         await nursery.start(calls_model.run)
         calls = await _start_calls(nursery, supervisor)
         nursery.start_soon(prepare_assistant, vapi, settings, loaded, assistant, place)
+        if reload:
+            versions = Versions(
+                settings,
+                loaded,
+                supervisor=supervisor,
+                door=runtime.vapi_door,
+                vapi=vapi,
+                assistant=assistant,
+                place=place,
+            )
+            nursery.start_soon(versions.run)
         try:
             yield runtime
         finally:
