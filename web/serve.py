@@ -49,6 +49,7 @@ async def serve_calls(
     drain_patience_s: float = DRAIN_PATIENCE_S,
     stop: trio.Event | None = None,
     place: Place | None = None,
+    reload: bool = False,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until SIGTERM or SIGINT (or `stop`); then admit nobody, let calls finish, and leave.
@@ -60,7 +61,7 @@ async def serve_calls(
     config.errorlog = None
     config.accesslog = None
     config.keep_alive_timeout = KEEP_ALIVE_S
-    async with open_runtime(settings, loaded, place=place) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(settings, loaded, place=place, reload=reload) as runtime, trio.open_nursery() as nursery:
         calm_collector()
         trim = steady_allocator()
         supervisor, siblings = runtime.supervisor, runtime.siblings
