@@ -30,6 +30,8 @@ _Ours = Parameter(show=False)  # what a parent tells its workers
 
 
 def serve(
+    folder: Path | None = None,
+    /,
     *,
     agent: Path | None = None,
     host: str = "0.0.0.0",  # noqa: S104 — a server in a container must be reachable from outside it
@@ -37,6 +39,7 @@ def serve(
     fd: list[int] | None = None,
     drain: float = DRAIN_PATIENCE_S,
     workers: int = 1,
+    reload: Annotated[bool, Parameter(negative="")] = False,
     log_json: bool = False,
     worker: Annotated[int | None, _Ours] = None,
     of: Annotated[int, _Ours] = 1,
@@ -46,6 +49,8 @@ def serve(
 
     Parameters
     ----------
+    folder
+        The same as --agent.
     agent
         The agent file, or its folder; the bistro example when left out.
     host
@@ -58,12 +63,14 @@ def serve(
         Seconds that live calls may go on after SIGTERM before they are ended with words.
     workers
         Processes that share the port and the calls; one for each core is plenty.
+    reload
+        When the agent file, its tools or its clips change, new calls get the new version; live calls keep theirs.
     log_json
         Write the log as JSON lines.
     """
     set_up_logs(json=log_json)
     settings = settings_from(environment())
-    loaded = load_agent(agent or example())
+    loaded = load_agent(agent or folder or example())
     if loaded.agent.assistant is None and not (loaded.agent.assistant_id or settings.vapi_assistant_id):
         raise BadSettings("no assistant: give the agent file an `assistant:`, or set VAPI_ASSISTANT_ID to one of yours")
     if not 1 <= workers <= MOST_WORKERS:
@@ -71,13 +78,14 @@ def serve(
     port = settings.port if port is None else port
     if worker is not None and run_dir is not None:
         structlog.contextvars.bind_contextvars(worker=worker)
-        _run(_serve, settings, loaded, host, port, fd, drain, Place(worker, of, run_dir))
+        _run(_serve, settings, loaded, host, port, fd, drain, Place(worker, of, run_dir), reload)
         return
     end_with_parent()
     if workers == 1:
-        _run(_serve, settings, loaded, host, port, fd, drain, None)
+        _run(_serve, settings, loaded, host, port, fd, drain, None, reload)
         return
     more = ["--agent", str(loaded.path), "--drain", str(drain), *(["--log-json"] if log_json else [])]
+    more += ["--reload"] if reload else []
     status = _run(_serve_with_workers, settings, host, port, fd, drain, workers, more)
     if status:
         raise SystemExit(status)
@@ -102,13 +110,22 @@ async def _serve(
     fds: Sequence[int] | None,
     drain: float,
     place: Place | None,
+    reload: bool,
 ) -> None:
     listeners = await _listen(host, port, fds)
     bound = listeners[0].socket.getsockname()
     async with trio.open_nursery() as nursery:
 
         async def tell(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-            await serve_calls(settings, loaded, listeners, drain_patience_s=drain, place=place, task_status=task_status)
+            await serve_calls(
+                settings,
+                loaded,
+                listeners,
+                drain_patience_s=drain,
+                place=place,
+                reload=reload,
+                task_status=task_status,
+            )
             nursery.cancel_scope.cancel()
 
         await nursery.start(tell)
