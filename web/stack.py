@@ -108,16 +108,19 @@ async def open_stack(
     vapi_options: Sequence[str] = (),
     service_env: Mapping[str, str] | None = None,
     workers: int = 1,
+    reload: bool = False,
 ) -> AsyncIterator[Stack]:
     """Start everything, point the twin's phone number at the service, and wait until calls may come.
 
     Args:
         workers: how many processes the service has.
+        reload: the service and the Vapi twin follow the agent's files.
 
     Raises:
         ChildFailed: one of the processes did not start; its log's end is in the message.
     """
     data.mkdir(parents=True, exist_ok=True)
+    follow = ["--reload"] if reload else []
     logs = data / "logs"
     auth_token, api_key, secret = (secrets.token_hex(16) for _ in range(3))
     children: list[Child] = []
@@ -137,7 +140,9 @@ async def open_stack(
         )
         vapi = await start(
             "vapi-twin",
-            ["web", "twin", "vapi", "--port", "0", "--api-key", api_key, "--agent", str(agent), *vapi_options],
+            [
+                "web", "twin", "vapi", "--port", "0", "--api-key", api_key, "--agent", str(agent), *follow, *vapi_options,
+            ],  # fmt: skip
         )
         env = {
             "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
@@ -152,7 +157,7 @@ async def open_stack(
             "CALLSCOPE_DATA": str(data),
             **(service_env or {}),
         }
-        serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno()), "--workers", str(workers)]
+        serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno()), "--workers", str(workers), *follow]
         service = await start("callscope", serve, env=env, pass_fds=[listening.fileno()])
         async with httpx.AsyncClient(
             timeout=10.0, limits=httpx.Limits(max_connections=200, keepalive_expiry=2.0)
