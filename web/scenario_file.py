@@ -5,6 +5,7 @@ The types are `engine.scenario`'s; what they cannot say is in `web.scenario_rule
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def find_scenarios(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(path.rglob(f"*{ENDING}"))
+            inside = sorted(_scenarios_in(path))
             if not inside:
                 raise BadSettings(f"no *{ENDING} in {path}")
             found |= dict.fromkeys(inside)
@@ -60,6 +61,13 @@ def find_scenarios(paths: Sequence[Path]) -> list[Path]:
         else:
             raise BadSettings(f"there is no {path}")
     return list(found)
+
+
+def _scenarios_in(folder: Path) -> Iterator[Path]:
+    """All below a folder, but not in hidden ones or in the parts of other projects."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
+        yield from (Path(where, name) for name in names if name.endswith(ENDING))
 
 
 def load_scenario(path: Path, agent: Path | None = None) -> ScenarioFile:

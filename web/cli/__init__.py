@@ -21,6 +21,7 @@ app.command(
 app.command("web.cli.call:call", name="call", help="Phone the running demo: speaks your text, prints what was heard.")
 app.command("web.cli.calls:app", name="calls", help="The calls that were: list them, read one with milliseconds.")
 app.command("web.cli.check:check", name="check", help="Check an agent file.")
+app.command("web.cli.test:test", name="test", help="Play scenario files in virtual time; say what went differently.")
 app.command("web.cli.diagram:diagram", name="diagram", help="The state diagram, from the code; --check compares.")
 app.command("web.cli.bench:app", name="bench", help="How fast this is on this machine, peers in the same run.")
 app.command("web.cli.twin:app", name="twin", help="Stand-ins for Twilio and Vapi, each a process of its own.")

@@ -1,0 +1,67 @@
+"""Callscope in a scenario: the production's parts, with every TwiML document kept, numbered lines and a given hour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import trio
+
+from actors.ports import Plane, VapiCalls
+from actors.supervisor import NextStep, Supervisor
+from actors.tools import Toolbox
+from actors.world.house import CallscopeHouse, Ringing
+from engine.agent import Agent
+from engine.lines import LineBook
+
+REDIRECTED_MS = 120  # from a redirect through REST to Twilio's request for the next TwiML
+
+
+class Twiml(Protocol):
+    """How our answers to Twilio's webhooks are written."""
+
+    def connect(self) -> str:
+        """To a call that comes in and is taken."""
+
+    def go_on(self, step: NextStep) -> str:
+        """To Twilio, which has the call back."""
+
+
+class ScenarioHouse(CallscopeHouse):
+    """Fulfils `actors.world.house.House`."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        vapi_calls: VapiCalls,
+        *,
+        agent: Agent,
+        toolbox: Toolbox,
+        lines: LineBook,
+        wall_s: float,
+        twiml: Twiml,
+    ) -> None:
+        super().__init__(plane, vapi_calls, agent=agent, toolbox=toolbox)
+        self._twiml = twiml
+        self.documents: list[str] = []  # in the order in which Twilio got them
+        services = replace(self.supervisor.services, lines=lines, wall_clock=lambda: wall_s, twilio=self)
+        numbers = iter(range(1, 1 << 60))
+        self.supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
+
+    def ring(self, call_sid: str) -> Ringing | None:
+        ringing = super().ring(call_sid)
+        agent = self.supervisor.services.agent
+        declined = NextStep(agent.fallback.words, agent.fallback.number)
+        self.documents.append(self._twiml.go_on(declined) if ringing is None else self._twiml.connect())
+        return ringing
+
+    def given_back(self, call_sid: str) -> str:
+        step = self.supervisor.next_step(call_sid)
+        self.documents.append(self._twiml.go_on(step))
+        return step.words
+
+    async def redirect(self, call_sid: str, *, url: str) -> bool:
+        """Fulfils `actors.ports.TwilioCalls`: a live call comes for its next TwiML at once."""
+        await trio.sleep(REDIRECTED_MS / 1000)
+        self.given_back(call_sid)
+        return True
