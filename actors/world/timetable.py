@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
+from typing import Any
 
 import trio
+from trio.testing import MockClock
 
 from engine.audio import FRAME_MS
 
+MOST_JUMPS = 2000  # then Trio has its turn: for signals, and so that a timetable that never ends can be cancelled
 _SAME_MOMENT_S = 1e-9  # a jump of the mock clock lands within rounding of the deadline
 
 
@@ -24,10 +27,11 @@ class Timetable:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self._nap: trio.CancelScope | None = None
+        self._now: float | None = None  # while moments are acted out in virtual time, which stands still meanwhile
 
     def now(self) -> float:
         """Trio's time, in seconds."""
-        return trio.current_time()
+        return trio.current_time() if self._now is None else self._now
 
     def at(self, when: float, act: Callable[[], None]) -> None:
         """Do this then (Trio's time); at once, but not before this call returns, when it is past."""
@@ -37,18 +41,47 @@ class Timetable:
             self._nap.deadline = when
 
     def after(self, delay_ms: float, act: Callable[[], None]) -> None:
-        self.at(trio.current_time() + delay_ms / 1000, act)
+        self.at(self.now() + delay_ms / 1000, act)
 
     async def run(self) -> None:
         """Keep the timetable until cancelled."""
-        heap = self._heap
+        heap, jumps = self._heap, 0
+        jump = _jump_of(trio.lowlevel.current_clock())
         while True:
-            now = trio.current_time() + _SAME_MOMENT_S
-            while heap and heap[0][0] <= now:
-                heappop(heap)[2]()
+            self._now = now = trio.current_time()
+            if jump is None:
+                self._now = None
+            try:
+                while heap and heap[0][0] <= now + _SAME_MOMENT_S:
+                    heappop(heap)[2]()
+            finally:
+                self._now = None
+            if jump is not None and heap and jumps < MOST_JUMPS and _nobody_else_before(heap[0][0]):
+                jumps += 1
+                jump(max(0.0, heap[0][0] - now))
+                continue
+            jumps = 0
             with trio.CancelScope(deadline=heap[0][0] if heap else inf) as self._nap:
                 await trio.sleep_forever()
             self._nap = None
+
+
+def _jump_of(clock: trio.abc.Clock) -> Callable[[float], None] | None:
+    """How to get to the next moment without waiting for it; None in real time."""
+    return clock.jump if isinstance(clock, MockClock) and clock.autojump_threshold == 0 else None
+
+
+def _nobody_else_before(when: float) -> bool:
+    """Whether every other task sleeps, and beyond that moment: then Trio would do nothing but jump there.
+
+    It would take half of a simulated call's time to find that out. A task that waits has an abort function; one that is
+    about to run has none. There is no public way to ask.
+    """
+    runner: Any = trio._core._run.GLOBAL_RUN_CONTEXT.runner
+    if runner.deadlines.next_deadline() <= when + _SAME_MOMENT_S:
+        return False
+    me = trio.lowlevel.current_task()
+    return all(task._abort_func is not None or task is me for task in runner.tasks)
 
 
 class Ticks:
