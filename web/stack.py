@@ -120,7 +120,7 @@ async def open_stack(
         ChildFailed: one of the processes did not start; its log's end is in the message.
     """
     data.mkdir(parents=True, exist_ok=True)
-    follow = ["--reload"] if reload else []
+    of_agent = ["--agent", str(agent), *(["--reload"] if reload else [])]
     logs = data / "logs"
     auth_token, api_key, secret = (secrets.token_hex(16) for _ in range(3))
     children: list[Child] = []
@@ -140,9 +140,7 @@ async def open_stack(
         )
         vapi = await start(
             "vapi-twin",
-            [
-                "web", "twin", "vapi", "--port", "0", "--api-key", api_key, "--agent", str(agent), *follow, *vapi_options,
-            ],  # fmt: skip
+            ["web", "twin", "vapi", "--port", "0", "--api-key", api_key, *of_agent, *vapi_options],
         )
         env = {
             "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
@@ -157,7 +155,7 @@ async def open_stack(
             "CALLSCOPE_DATA": str(data),
             **(service_env or {}),
         }
-        serve = ["web", "serve", "--agent", str(agent), "--fd", str(listening.fileno()), "--workers", str(workers), *follow]
+        serve = ["web", "serve", *of_agent, "--fd", str(listening.fileno()), "--workers", str(workers)]
         service = await start("callscope", serve, env=env, pass_fds=[listening.fileno()])
         async with httpx.AsyncClient(
             timeout=10.0, limits=httpx.Limits(max_connections=200, keepalive_expiry=2.0)

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import trio
 from cyclopts import Parameter
 from rich.console import Console
+from rich.markup import escape
 
 from actors.journal_reader import last_row, tail
 from engine.journal import Record
 from web.agents import LoadedAgent, example, load_agent
 from web.children import ChildFailed
+from web.file_watch import FileWatch, keep_current
 from web.settings import environment
 from web.stack import Stack, open_stack
 from web.timeline import Timeline
@@ -28,6 +30,8 @@ console = Console(highlight=False)
 
 
 def demo(
+    folder: Path | None = None,
+    /,
     *,
     once: Annotated[bool, Parameter(negative="")] = False,
     agent: Path | None = None,
@@ -37,6 +41,8 @@ def demo(
 
     Parameters
     ----------
+    folder
+        The same as --agent.
     once
         One call, then exit: 0 only if the conversation really completed, which a recogniser judges.
     agent
@@ -44,10 +50,10 @@ def demo(
     data
         Where the journal and the recordings go; CALLSCOPE_DATA, or ./callscope-data, when left out.
     """
-    loaded = load_agent(agent or example())
-    folder = (data or Path(environment().get("CALLSCOPE_DATA") or "callscope-data")).resolve()
+    loaded = load_agent(agent or folder or example())
+    kept = (data or Path(environment().get("CALLSCOPE_DATA") or "callscope-data")).resolve()
     try:
-        good = trio.run(_demo, loaded, folder, once)
+        good = trio.run(_demo, loaded, kept, once)
     except* ChildFailed as failed:
         console.print(f"[bold red]{failed.exceptions[0]}")
         raise SystemExit(1) from None
@@ -57,7 +63,8 @@ def demo(
 
 async def _demo(loaded: LoadedAgent, folder: Path, once: bool) -> bool:
     with console.status("starting…") as status:
-        async with open_stack(loaded.path, folder, progress=lambda what: status.update(f"{what}…")) as stack:
+        stack_of = partial(open_stack, loaded.path, folder, progress=lambda what: status.update(f"{what}…"))
+        async with stack_of(reload=not once) as stack:
             status.stop()
             console.print(_sketch(loaded, stack))
             good = await one_call(stack, loaded)
@@ -147,11 +154,28 @@ async def _stay(stack: Stack, loaded: LoadedAgent) -> None:
         "  ./dev callscope calls ls\n"
         "  ./dev callscope calls show last\n"
         f"  open {stack.service.url}/metrics\n"
-        "Ctrl-C ends it."
+        f"Change {loaded.path} or its tools: the next call has it.  Ctrl-C ends it."
     )
     begun_row = await trio.to_thread.run_sync(last_row, stack.journal)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(show_live, stack.journal, begun_row)
+        nursery.start_soon(_show_versions, loaded)
         await stack.service.process.wait()
         console.print(f"[bold red]the service ended; see {stack.service.log}")
         nursery.cancel_scope.cancel()
+
+
+async def _show_versions(loaded: LoadedAgent) -> None:
+    """Say what the service makes of a changed file: it has faults, or the next call gets it."""
+    newest = loaded
+
+    async def take(fresh: LoadedAgent) -> None:
+        nonlocal newest
+        newest = fresh
+        console.print(f"[bold green]{fresh.path.name} changed: the next call has it; calls that live keep theirs")
+        await trio.lowlevel.checkpoint()
+
+    def told(problem: str) -> None:
+        console.print(f"[bold red]not taken, the version before stays:[/]\n{escape(problem)}")
+
+    await keep_current(loaded.path, FileWatch(lambda: newest.files), take, told=told)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from web.children import end_with_parent
 from web.logs import set_up_logs
@@ -24,6 +25,7 @@ def vapi(
     agent: Path | None = None,
     data: Path | None = None,
     ears: int = 2,
+    reload: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """A strict stand-in for Vapi: REST, websocket transport, webhooks, live control; ears, a scripted brain, a voice.
 
@@ -41,10 +43,13 @@ def vapi(
         A folder for one JSON file per call; nowhere when left out.
     ears
         Recogniser processes.
+    reload
+        Follow changes of the agent file: calls that begin after one have the new script.
     """
     set_up_logs()
     end_with_parent()
     arguments = ["--host", host, "--port", str(port), "--api-key", api_key, "--ears", str(ears)]
     arguments += [] if agent is None else ["--agent", str(agent)]
     arguments += [] if data is None else ["--data", str(data)]
+    arguments += ["--reload"] if reload else []
     raise SystemExit(run_vapi(arguments))

@@ -15,13 +15,15 @@ import trio
 
 from engine.audio import silence
 from engine.errors import BadSettings
-from web.agents import load_agent
+from web.agents import LoadedAgent, load_agent
+from web.file_watch import FileWatch, keep_current
 from web.twins.speech.ears import Ears
 from web.twins.speech.grammar import Grammar
 from web.twins.speech.vad import HANGOVER_MS, VoiceActivity
 from web.twins.speech.voice import speak
 from web.twins.vapi.server import serve_twin, webhook_client
 from web.twins.vapi.settings import Speech, TwinSettings
+from web.twins.vapi.twin import VapiTwin
 
 __all__ = ["main"]
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             agent=agent,
             data=options.data,
         )
-        trio.run(_run, settings, options.ears)
+        trio.run(_run, settings, options.ears, options.agent if options.reload else None)
     except* (BadSettings, OSError, ValueError) as group:
         for problem in group.exceptions:
             print(f"vapi twin: {problem}", file=sys.stderr)
@@ -58,20 +60,40 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fd", type=int, help="a listening socket that a parent process left open")
     parser.add_argument("--api-key", default="vapi-twin-key", help="what clients send as their bearer token")
     parser.add_argument("--agent", type=Path, help="an agent.yaml; its `twin` part is what the assistant says")
+    parser.add_argument("--reload", action="store_true", help="follow changes of that file")
     parser.add_argument("--data", type=Path, help="a directory for one JSON file per call")
     parser.add_argument("--ears", type=int, default=1, help="recogniser processes; one is enough for some forty calls")
     return parser.parse_args(arguments)
 
 
-async def _run(settings: TwinSettings, workers: int) -> None:
+async def _run(settings: TwinSettings, workers: int, follow: Path | None = None) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with webhook_client() as client, Ears(workers=workers) as ears, trio.open_nursery() as nursery:
             speech = Speech(speak, ears, Grammar.of, VoiceActivity, hangover_ms=HANGOVER_MS)
             await ears.hear(silence(200), Grammar.of(["warm up"]))  # loads its models
             twin = await nursery.start(partial(serve_twin, settings, speech, client=client))
+            following = trio.CancelScope()
+            if follow is not None:
+                nursery.start_soon(_follow, twin, follow, following)
             print(json.dumps({"ready": True, "url": twin.url}), flush=True)
             await anext(signals)
+            following.cancel()
             twin.stop()
+
+
+async def _follow(twin: VapiTwin, path: Path, scope: trio.CancelScope) -> None:
+    """Calls that begin after a change have the new script. What is wrong with a file its service tells."""
+    file = path / "agent.yaml" if path.is_dir() else path
+
+    async def take(loaded: LoadedAgent) -> None:
+        try:
+            twin.learn(loaded.agent.twin)
+        except ValueError as unknown:
+            raise BadSettings(f"{file}: {unknown}") from unknown
+        await trio.lowlevel.checkpoint()
+
+    with scope:
+        await keep_current(file, FileWatch(lambda: [file]), take)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 import trio
 
 from actors.ports import Refusal, Upgrade, WireListener
+from engine.agent import TwinPlan
 from web.twins.vapi.clock import epoch_ms
 from web.twins.vapi.creation import make_call
 from web.twins.vapi.dials import Dials, Faults
@@ -64,6 +66,16 @@ class VapiTwin:
     def begin(self, kit: Kit, nursery: trio.Nursery) -> None:
         """From now on calls may come; they live in this nursery."""
         self._kit, self._nursery = kit, nursery
+
+    def learn(self, plan: TwinPlan) -> None:
+        """The script of the calls that begin from now on.
+
+        Raises:
+            ValueError: the recogniser does not know a word of its phrases.
+        """
+        kit = self.kit
+        phrases = [phrase for reply in plan.replies for phrase in reply.hear]
+        self._kit = replace(kit, plan=plan, grammar=kit.speech.grammar(phrases) if phrases else None)
 
     def stop(self) -> None:
         """Shut down; `serve_twin` returns soon after."""
