@@ -15,6 +15,7 @@ export class Actions {
   /** Show what can be done with the call as it is now. */
   show(call, isOperator) {
     const live = call.state === "live";
+    this.#muted = Boolean(call.muted);
     const key = `${live}/${isOperator}/${call.marked}/${this.#muted}/${call.transfer_to?.join()}`;
     if (key === this.element.dataset.key) return; // a button that somebody is about to press stays where it is
     this.element.dataset.key = key;
@@ -28,7 +29,7 @@ export class Actions {
       call.marked ? "The mark is taken away." : "Marked for replay."), { pressed: call.marked }));
     const download = (path, text, title) => h("a", { class: "button", href: `${this.source.base}/${path}`, download: "", title }, text);
     if (!live) buttons.push(download("export.html", "Export page", "One file that opens offline: this page with its sound"));
-    if (!live && isOperator) buttons.push(download("scenario", "Export scenario", "The call as a scenario for the tests"));
+    if (call.scenario_url && isOperator) buttons.push(h("a", { class: "button", href: call.scenario_url, download: "", title: "The call as a scenario for the tests" }, "Export scenario"));
     this.element.replaceChildren(...buttons);
   }
 
@@ -40,10 +41,7 @@ export class Actions {
 
   async #mute() {
     const action = this.#muted ? "unmute_assistant" : "mute_assistant";
-    if (await this.#do({ action }, this.#muted ? "The agent is heard again." : "The agent is muted.")) {
-      this.#muted = !this.#muted;
-      this.onDone();
-    }
+    await this.#do({ action }, this.#muted ? "The agent is heard again." : "The agent is muted.");
   }
 
   async #hangUp() {
@@ -64,7 +62,7 @@ export class Actions {
     try {
       await this.source.act(order);
       toast(done);
-      this.onDone();
+      setTimeout(() => this.onDone(), 300); // the journal is a moment behind
       return true;
     } catch (error) {
       toast(error.detail || error.title || error.message, { bad: true });

@@ -127,7 +127,7 @@ class CallView {
   /** Made anew only when its facts changed, and scrolled on only for who was at its end. */
   #panel(id, make) {
     const { call } = this;
-    const made = { talk: call.turns, story: call.story, cuts: call.certificates, latency: call.latency, tools: call.ledger, facts: [{ ...call, duration_ms: 0, turns: 0, story: 0 }] }[id];
+    const made = { talk: call.turns, story: call.story, cuts: call.certificates, latency: call.latency, tools: call.tools, facts: [{ ...call, duration_ms: 0, turns: 0, story: 0 }] }[id];
     const key = JSON.stringify(made);
     if (this.#told.get(id) === key) return;
     this.#told.set(id, key);

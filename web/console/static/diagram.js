@@ -88,7 +88,7 @@ export class Diagram {
 }
 
 function arrowheads() {
-  return svg("defs", {}, svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" },
+  return svg("defs", {}, svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 6.6, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" },
     svg("path", { d: "M0 0.6 7.4 4 0 7.4z", class: "head" })));
 }
 
@@ -106,6 +106,8 @@ function curve(a, b, bend) {
 
 /** Where a line from a node's middle leaves its box, moved aside for a pair of ways. */
 function border([x, y], dx, dy, [sx, sy]) {
-  const reach = Math.min(Math.abs((NODE_W / 2 + 3) / (dx || 1e-6)), Math.abs((NODE_H / 2 + 3) / (dy || 1e-6)));
-  return [x + dx * reach + sx * 0.6, y + dy * reach + sy * 0.6];
+  const [ax, ay] = [sx * 0.7, sy * 0.7];
+  const across = (half, aside, d) => (half + 3 - aside * Math.sign(d)) / (Math.abs(d) || 1e-6);
+  const reach = Math.min(across(NODE_W / 2, ax, dx), across(NODE_H / 2, ay, dy));
+  return [x + ax + dx * reach, y + ay + dy * reach];
 }

@@ -38,11 +38,11 @@ export function clock(value, now = new Date()) {
   return date.toDateString() === now.toDateString() ? time : `${DAY.format(date)}, ${time}`;
 }
 
-const PHASES = { tool_pending: "tool pending" };
+const NAMES = { lines: "engine" };
 
 /** A phase's or an outcome's name for people. */
 export function words(name) {
-  return PHASES[name] ?? String(name ?? "").replaceAll("_", " ").replaceAll("-", " ");
+  return NAMES[name] ?? String(name ?? "").replaceAll("_", " ").replaceAll("-", " ");
 }
 
 /** `UtteranceStarted` → `utterance started`. */

@@ -2,6 +2,7 @@
 
 export const RULER_PX = 24;
 const WAVE_PX = 50;
+const SOUND = new Set(["caller", "agent"]); // as tall before their sound is there, so that nothing moves when it comes
 const ROW_PX = 20;
 const MOST_ROWS = 3;
 const PAD_PX = 3;
@@ -13,7 +14,7 @@ export function layOut(lanes, waves) {
     const wave = waves[lane.name] ?? null;
     const spans = pack(lane.spans ?? []);
     const rows = 1 + spans.reduce((most, span) => Math.max(most, span.row), 0);
-    const height = (wave ? WAVE_PX : rows * ROW_PX) + 2 * PAD_PX;
+    const height = (wave || SOUND.has(lane.name) ? WAVE_PX : rows * ROW_PX) + 2 * PAD_PX;
     const box = { name: lane.name, top, height, rows, rowPx: (height - 2 * PAD_PX) / rows, spans, points: lane.points ?? [], wave };
     top += height;
     return box;

@@ -7,8 +7,9 @@ import { Stream } from "./stream.js";
 
 const PAGE = 50;
 const MOST_LIVE = 1000;
+const LIVE_PAGE = 200; // the most that the service gives at once
 const SHOW = [["all", "All"], ["live", "Live"], ["ended", "Finished"]];
-const COLUMNS = ["", "Caller", "Agent", "Length:right", "Latency:right", "", "", "Last words", "Began:right"];
+const COLUMNS = ["Caller", "Agent", "Length:right", "Latency:right", "Cut-ins:right", "Tools:right", "Last words"];
 
 export function showList(root, context) {
   return new CallList(root, context);
@@ -29,7 +30,7 @@ class CallList {
     this.timer = setInterval(() => this.live.tick(Date.now() + this.#skewMs), 1000);
     this.stream = new Stream({
       address: () => "/api/events",
-      events: { calls: (data) => this.#changed(data) },
+      events: { hello: context.hello, calls: (data) => this.#changed(data) },
       onOpen: () => this.reload(),
       onState: (state, waitMs) => context.link.show(state, waitMs),
       onLost: context.stillSignedIn,
@@ -65,8 +66,8 @@ class CallList {
     [this.liveNote, this.endedNote] = [h("span", { class: "count num" }), h("span", { class: "count num" })];
     [this.liveEmpty, this.endedEmpty] = [h("div", {}), h("div", {})];
     this.more = h("div", { class: "more", hidden: true }, h("button", { type: "button", onclick: () => this.#loadMore() }, "Show older calls"));
-    this.liveCard = card("Live", h("div", {}, heads(), liveList, this.liveEmpty), { id: "live", tools: [this.liveNote] });
-    this.endedCard = card("Finished", h("div", {}, heads(), endedList, this.endedEmpty, this.more), { id: "ended", tools: [this.endedNote] });
+    this.liveCard = card("Live", h("div", {}, heads("Phase"), liveList, this.liveEmpty), { id: "live", tools: [this.liveNote] });
+    this.endedCard = card("Finished", h("div", {}, heads("Outcome", "Reason"), endedList, this.endedEmpty, this.more), { id: "ended", tools: [this.endedNote] });
     root.replaceChildren(h("div", { class: "page" },
       h("div", { class: "tools" }, h("h1", {}, "Calls"), h("div", { class: "seg", role: "group", "aria-label": "Show" }, this.buttons), this.box),
       this.liveCard, this.endedCard));
@@ -100,9 +101,14 @@ class CallList {
   }
 
   async #loadLive() {
-    const answer = await this.#get(`/api/calls?state=live&limit=${MOST_LIVE}`);
-    if (!answer) return;
-    this.live.replace(answer.calls);
+    const calls = [];
+    for (let cursor = ""; cursor !== null && calls.length < MOST_LIVE; ) {
+      const answer = await this.#get(`/api/calls?state=live&limit=${LIVE_PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      if (!answer) return;
+      calls.push(...answer.calls);
+      cursor = answer.next;
+    }
+    this.live.replace(calls);
     this.live.filter(this.#query);
     this.#count();
   }
@@ -149,27 +155,27 @@ class CallList {
 
   /** A delta: calls that are new or changed. Taken in one go a frame, so that three hundred changes are one layout. */
   #changed(data) {
-    if (data.now) this.#skewMs = data.now * 1000 - Date.now();
+    const young = data.calls.find((call) => call.state === "live"); // its length tells the service's time
+    if (young) this.#skewMs = young.began_ms + young.duration_ms - Date.now();
     if (!this.#waiting.length) requestAnimationFrame(() => this.#take());
-    this.#waiting.push(...(data.calls ?? data.changed ?? []));
-    for (const id of data.gone ?? []) this.live.remove(id);
+    this.#waiting.push(...data.calls);
   }
 
   #take() {
     for (const call of this.#waiting.splice(0)) {
-      if (call.state === "live") this.live.set(call).element.hidden = !this.live.set(call).matches(this.#query);
-      else this.#over(call);
+      if (call.state !== "live") this.#over(call);
+      else {
+        const row = this.live.set(call);
+        row.element.hidden = !row.matches(this.#query);
+      }
     }
     this.#count();
   }
 
   #over(call) {
-    const known = this.live.remove(call.id);
-    const whole = { ...known, ...call };
-    if (known || this.ended.has(call.id)) {
-      const row = this.ended.set(whole);
-      row.element.hidden = !row.matches(this.#query);
-    }
+    this.live.remove(call.id);
+    const row = this.ended.set(call);
+    if (!row.matches(this.#query)) this.ended.remove(call.id);
   }
 
   #count() {
@@ -190,9 +196,9 @@ class CallList {
   }
 }
 
-function heads() {
-  return h("div", { class: "rows-head", "aria-hidden": "true" }, COLUMNS.map((name) => {
-    const [text, side] = name.split(":");
+function heads(first, last = "") {
+  return h("div", { class: "rows-head", "aria-hidden": "true" }, [first, ...COLUMNS, last, "Began:right"].map((name) => {
+    const [text, side = null] = name.split(":");
     return h("span", { class: side }, text);
   }));
 }

@@ -16,11 +16,17 @@ const api = new Api();
 const link = new LinkState($("link"), $("banner"));
 let view = null;
 let handset = null;
+let version = null;
 
 /** What views may use; the handset and the insights get it too. */
 const context = {
   api, link, navigate, toast,
   entered: () => void enter(),
+  /** The service says who it is; another version than before has another page too. */
+  hello({ version: now }) {
+    version ??= now;
+    if (version !== now) link.updated();
+  },
   /** After a lost stream: false when it is the session that was lost, and the login is shown. */
   async stillSignedIn() {
     try {
@@ -44,6 +50,7 @@ function navigate(path) {
 function replaceView(make) {
   view?.stop();
   link.hide();
+  link.show("idle");
   view = make() ?? null;
 }
 
@@ -78,7 +85,6 @@ function expired() {
 function signedOut(message = "") {
   $("sign-out").hidden = true;
   $("handset").hidden = true;
-  link.show("idle");
   replaceView(() => showLogin(root, context, message));
 }
 

@@ -20,7 +20,7 @@ export class LinkState {
 
   show(state, waitMs = 0) {
     this.light.dataset.state = state;
-    this.light.lastElementChild.textContent = { live: "live", lost: "no link", connecting: "connecting", idle: "offline" }[state];
+    this.light.lastElementChild.textContent = { live: "live", lost: "no link", connecting: "connecting", idle: "" }[state];
     if (state === "live") this.#back();
     if (state === "lost") this.#lost(waitMs);
   }
@@ -29,6 +29,13 @@ export class LinkState {
     clearTimeout(this.#timer);
     this.#lostSince = 0;
     this.banner.hidden = true;
+  }
+
+  /** The service was replaced by another version. */
+  updated() {
+    this.banner.replaceChildren(h("span", {}, "The service has been updated. Load the page anew to go on with the new one."),
+      h("button", { type: "button", onclick: () => location.reload() }, "Reload"));
+    this.banner.hidden = false;
   }
 
   #back() {

@@ -10,9 +10,9 @@ const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", 
 
 /** What a lane looks like when its spans say no more. */
 const LANE = { caller: "listening", agent: "speaking", held: "held", dropped: "dropped", transcript: "connecting", tools: "tool_pending",
-  timers: "ended", webhooks: "connecting", phases: "ended", operator: "transferring" };
-const KIND = [[/drop|cut|fail|error|lost|bad/, "dropped"], [/hold|held|resum|interrupt|barge/, "held"], [/tool/, "tool_pending"],
-  [/caller|voice/, "listening"], [/agent|heard|line|ours|filler/, "speaking"]];
+  lines: "ended", webhooks: "connecting", phases: "ended", operator: "transferring" };
+const KIND = [[/fail|error|lost/, "dropped"], [/^(tool|running|ok)$/, "tool_pending"],
+  [/caller|voice/, "listening"], [/agent/, "speaking"], [/line|operator/, "transferring"]];
 
 /** The colours of the theme of now; read once a change, not once a frame. */
 export function palette() {
@@ -20,8 +20,9 @@ export function palette() {
 }
 
 export function toneOf(lane, item) {
-  for (const name of [item.kind, item.text]) if (name && name in PHASE_TONES) return name;
-  const hint = `${item.kind ?? ""} ${item.who ?? ""}`.toLowerCase();
+  if (lane.name === "phases") return item.kind in PHASE_TONES ? item.kind : "ended";
+  if (lane.name === "held" || lane.name === "dropped") return item.kind === "dropped" ? "dropped" : lane.name;
+  const hint = item.who || (item.kind ?? "").toLowerCase();
   const found = KIND.find(([pattern]) => pattern.test(hint));
   return found ? found[1] : (LANE[lane.name.toLowerCase().split(/[ _]/)[0]] ?? "ended");
 }
@@ -48,6 +49,13 @@ export function paint(canvas, scale, layout, colours, nowMs) {
     else paintSpans(pen, scale, lane, colours, nowMs);
     paintPoints(pen, scale, lane, colours);
   }
+}
+
+/** Words beside a point, where there is room before the next one. */
+function paintWords(pen, scale, lane, colours, n, x) {
+  const next = lane.points[n + 1];
+  const room = (next ? Math.min(scale.x(next.at_ms), scale.widthPx + 400) : scale.widthPx) - x - 16;
+  write(pen, lane.points[n].text, x + 8, lane.top + lane.height / 2 + 0.5, room, colours.text);
 }
 
 function paintGrid(pen, scale, layout, colours) {
@@ -82,6 +90,7 @@ function paintSpansFaint(pen, scale, lane, colours, nowMs) {
     pen.fillRect(x, lane.top + 1, width, lane.height - 1);
     pen.globalAlpha = 1;
     pen.fillRect(x, lane.top + lane.height - 2, width, 2);
+    if (span.kind === "cut") paintCut(pen, x + width, lane.top + 1, lane.height - 1, colours);
   }
 }
 
@@ -96,8 +105,15 @@ function paintSpans(pen, scale, lane, colours, nowMs) {
     rounded(pen, x, y, width, height);
     pen.globalAlpha = 1;
     pen.fillRect(x, y, Math.min(2.5, width), height);
+    if (span.kind === "cut") paintCut(pen, x + width, y, height, colours);
     if (width > 26 && span.text) write(pen, span.text.replaceAll("_", " "), Math.max(x, 0) + 6, y + height / 2 + 0.5, width + Math.min(x, 0) - 10, colours.text);
   }
+}
+
+/** Where the caller cut in. */
+function paintCut(pen, x, y, height, colours) {
+  pen.fillStyle = colours.dropped;
+  pen.fillRect(x - 2, y, 2, height);
 }
 
 function rounded(pen, x, y, width, height) {
@@ -125,16 +141,18 @@ function write(pen, text, x, y, room, ink) {
     pen.fillText(key, x, y);
     return;
   }
-  const fits = Math.floor((key.length * room) / width) - 1;
+  const fits = Math.floor((key.length * room * 0.94) / width) - 1;
   if (fits > 1) pen.fillText(`${key.slice(0, fits).trimEnd()}…`, x, y);
 }
 
 function paintPoints(pen, scale, lane, colours) {
   const middle = lane.top + lane.height / 2;
   let last = -9;
-  for (const point of lane.points) {
-    if (!visible(scale, point.at_ms, point.at_ms)) continue;
+  for (const [n, point] of lane.points.entries()) {
     const x = scale.x(point.at_ms);
+    const spoken = lane.name === "transcript" && point.text;
+    if (x > scale.widthPx + 4 || x < (spoken ? -600 : -4)) continue;
+    if (spoken) paintWords(pen, scale, lane, colours, n, x);
     if (x - last < 1) continue; // as good as the same pixel
     last = x;
     pen.fillStyle = colours[toneOf(lane, point)];

@@ -11,10 +11,15 @@ function jump(ms, seek, text = moment(ms)) {
 export function story(call, seek) {
   if (!call.story.length) return emptyState("Nothing yet", "The account grows with the call.");
   return h("ol", { class: "story" }, call.story.map((line) =>
-    h("li", {}, h("span", { class: "when" }, jump(line.at_ms, seek), line.at ? h("span", { class: "soft num" }, clock(line.at)) : null), h("p", {}, line.text))));
+    h("li", {}, h("span", { class: "when" }, jump(line.at_ms, seek), line.at ? h("span", { class: "soft num" }, clock(line.at)) : null), h("p", {}, sentence(line.text)))));
 }
 
-const WHO = { caller: "Caller", agent: "Agent", line: "Callscope" };
+/** A sentence begins with a capital, unless its first word is the name of a tool. */
+function sentence(text) {
+  return /^\w*_/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+const WHO = { operator: "Operator", caller: "Caller", agent: "Agent", line: "Callscope" };
 
 export function conversation(call, seek) {
   if (!call.turns.length) return emptyState("No words yet", "What is said, and heard, appears here.");
@@ -39,14 +44,15 @@ export function interruptions(call, seek) {
   return table("Interruption certificates", ["Onset", "Outcome", "Because", ":clear sent", ":silent after", ":decided after", ":still heard", ":not heard"], rows);
 }
 
-const STEP_TONES = ["listening", "connecting", "tool_pending", "interrupted", "speaking", "transferring"];
+const STEP_TONES = { "final transcript": "listening", "caller's turn is over": "connecting", "tool asked for": "interrupted", "tool's result": "tool_pending",
+  "agent's words": "transferring", "agent begins to speak": "ended", "first sound": "speaking", "line of ours ordered": "dropped" };
 
 /** One bar a turn: from the caller's last sound to the agent's first, cut where something became known. */
 export function waterfall(call, seek) {
   if (!call.latency.length) return emptyState("No answer yet", "From the caller's last word to the agent's first sound, turn by turn.");
   const longest = Math.max(...call.latency.map((turn) => turn.latency_ms), 500);
   const tones = new Map();
-  for (const turn of call.latency) for (const { name } of turn.steps) if (!tones.has(name)) tones.set(name, STEP_TONES[tones.size % STEP_TONES.length]);
+  for (const turn of call.latency) for (const { name } of turn.steps) if (!tones.has(name)) tones.set(name, STEP_TONES[name] ?? "ended");
   const legend = h("ul", { class: "legend" }, [...tones].map(([name, tone]) => h("li", { "data-tone": tone }, words(name))));
   const bars = call.latency.map((turn) => h("li", {}, jump(turn.began_ms, seek), bar(turn, longest, tones),
     h("span", { class: turn.latency_ms > 1500 ? "num slow" : "num" }, milliseconds(turn.latency_ms))));
@@ -71,8 +77,8 @@ function bar(turn, longest, tones) {
 }
 
 export function tools(call, seek) {
-  if (!call.ledger.length) return emptyState("No tool was used", "");
-  return h("ol", { class: "ledger" }, call.ledger.map((tool) => h("li", {}, h("details", {},
+  if (!call.tools.length) return emptyState("No tool was used", "");
+  return h("ol", { class: "ledger" }, call.tools.map((tool) => h("li", {}, h("details", {},
     h("summary", {}, h("span", { class: "mono name" }, tool.name),
       h("span", { class: "chip plain", "data-outcome": tool.state === "ok" ? "good" : tool.state === "failed" ? "bad" : null }, tool.state),
       h("span", { class: "num soft" }, tool.took_ms === null ? "" : milliseconds(tool.took_ms)),

@@ -18,9 +18,10 @@ export class Row {
     this.who = h("b");
     this.text = h("span");
     this.words = cell("words", this.who, this.text);
+    this.reason = cell("reason soft");
     this.end = cell("end num");
     this.link = h("a", { class: "row", href: `/calls/${encodeURIComponent(call.id)}` },
-      h("span", {}, this.chip), this.from, this.agent, this.time, this.latency, this.cuts, this.tools, this.words, this.end);
+      h("span", {}, this.chip), this.from, this.agent, this.time, this.latency, this.cuts, this.tools, this.words, this.reason, this.end);
     this.element = h("li", {}, this.link);
     this.set(call);
   }
@@ -35,20 +36,23 @@ export class Row {
     setAttribute(this.chip, "data-live", live);
     setText(this.from, (call.direction === "outbound" ? call.to : call.from) || "unknown");
     setText(this.agent, call.agent || "");
-    setText(this.latency, call.latency_ms === null || call.latency_ms === undefined ? "" : milliseconds(call.latency_ms));
-    setAttribute(this.latency, "title", "Answer latency: from the caller's last word to the agent's first sound");
-    this.latency.classList.toggle("slow", call.latency_ms > SLOW_MS);
-    setText(this.cuts, call.interruptions ? `${call.interruptions} ✂` : "");
+    const latencyMs = call.latency_ms?.turn_p50 ?? null;
+    setText(this.latency, latencyMs === null ? "" : milliseconds(latencyMs));
+    setAttribute(this.latency, "title", "Median answer latency: from the end of the caller's voice to the agent's first sound");
+    this.latency.classList.toggle("slow", latencyMs > SLOW_MS);
+    setText(this.cuts, call.interruptions ? String(call.interruptions) : "");
     setAttribute(this.cuts, "title", call.interruptions ? "Interruptions" : null);
-    setText(this.tools, call.tools ? `${call.tools} ⚒` : "");
-    setAttribute(this.tools, "title", call.tools ? "Tools used" : null);
+    setText(this.tools, call.tools ? String(call.tools) : "");
+    this.tools.classList.toggle("failed", call.tools_failed > 0);
+    setAttribute(this.tools, "title", call.tools ? `Tools used${call.tools_failed ? `; failed: ${call.tools_failed}` : ""}` : null);
     const last = call.last_words;
-    setText(this.who, last ? last.who : "");
+    setText(this.who, last ? (last.who === "line" ? "us" : last.who) : "");
     setText(this.text, last ? last.text : "");
     setAttribute(this.words, "data-who", last ? last.who : null);
     setText(this.end, `${call.marked ? "★ " : ""}${clock(call.began_at)}`);
-    setAttribute(this.end, "title", call.reason || null);
-    this.beganMs = live ? asDate(call.began_at).getTime() : NaN;
+    setText(this.reason, live ? "" : words(call.reason));
+    setAttribute(this.reason, "title", call.reason || null);
+    this.beganMs = live ? (call.began_ms ?? asDate(call.began_at).getTime()) : NaN;
     this.tick(Date.now());
   }
 

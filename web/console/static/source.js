@@ -3,6 +3,7 @@
 import { Stream } from "./stream.js";
 
 const RECORDS_A_PAGE = 1000;
+const MOST_PEAKS = 12_000;
 
 /** A call as the service knows it. */
 export class ServiceSource {
@@ -24,10 +25,10 @@ export class ServiceSource {
     return this.api.get("/api/diagram");
   }
 
-  /** Peaks, about one a 10 ms: fine enough for the deepest zoom. */
+  /** Peaks, one a 10 ms where the call is not too long: fine enough to zoom in on a word. */
   waveform(call) {
-    const points = Math.min(20_000, Math.max(500, Math.ceil(call.recording.duration_ms / 10)));
-    return this.api.get(`${this.base}/waveform?points=${points}`);
+    const points = Math.min(MOST_PEAKS, Math.max(500, Math.ceil(call.recording.duration_ms / 10)));
+    return this.api.get(`${call.recording.waveform_url}?points=${points}`);
   }
 
   audioUrl(call) {
@@ -48,7 +49,7 @@ export class ServiceSource {
     const { link } = this.context;
     const stream = new Stream({
       address: () => `/api/events?call=${encodeURIComponent(this.id)}&after=${lastSeq()}`,
-      events: { record: (record) => tell([record]), records: (data) => tell(data.records ?? data) },
+      events: { hello: this.context.hello, record: (record) => tell([record]) },
       onOpen,
       onState: (state, waitMs) => link.show(state, waitMs),
       onLost: this.context.stillSignedIn,
