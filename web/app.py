@@ -31,6 +31,7 @@ from web.api import Access, Api, CallsModel, Orders, Recordings, add_api, add_pr
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
 from web.clips import line_book
+from web.console import add_console
 from web.health import Histogram, Meters, add_health, add_numbers
 from web.reload import Versions
 from web.settings import Settings
@@ -277,7 +278,9 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False, 
         add_sibling_orders(app, runtime.orders)
     else:
         add_health(app, not_ready=runtime.not_ready, meters=meters, siblings=runtime.siblings)
-        add_api(app, runtime.api(reachable=reachable))
+        api = runtime.api(reachable=reachable)
+        add_api(app, api)
+        add_console(app, api)
 
 
 def _doorkeeper(
