@@ -18,11 +18,13 @@ import structlog
 import trio
 
 from actors.bridge import Bridge
-from actors.call_journal import CallJournal, Noted, fields_of
-from actors.ended_call import OVER, EndedCall
+from actors.call_journal import CallJournal, Noted
+from actors.ended_call import EndedCall
 from actors.ports import AgentCall, Journal, Plane, Recorder, Recording, TwilioCalls, VapiCalls
 from actors.supervision import RestartBudget
-from actors.tools import LONGEST_TOOL_S, Caller, Toolbox
+from actors.tool_runs import ToolRuns
+from actors.tools import Caller, Toolbox, ToolRunner
+from actors.tools.detached import Detached
 from actors.vapi_leg import VapiLeg
 from engine import effects as f
 from engine import events as e
@@ -36,7 +38,7 @@ from engine.lines import KINDS, LineBook
 from engine.phases import Phase
 from engine.step import opened, step
 from engine.tones import dtmf
-from engine.tools import ToolEffect, ToolResult
+from engine.tools import ToolResult
 from engine.turns import deadline_of, judge_for
 from engine.wire import vapi
 
@@ -48,7 +50,6 @@ SOCKET_DEADLINE_S = 3.0  # F7
 VAPI_STOPS_S = 0.4  # so long after an interruption Vapi takes messages again
 GOODBYE_S = 3.0  # the longest that cleaning up after a call may take
 VAPI_LINES = ("filler", "unheard", "idle")  # the first words of each kind of silence may be in the agent's own voice
-MOST_TOOL_RUNS = 64  # remembered per call, so that a repeated webhook gets the first answer
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Services:
     next_url: str  # where Twilio finds its next TwiML
     wall_clock: Callable[[], float] = field(default=time.time, kw_only=True)  # seconds since 1970, for hours of the day
     noted: Noted | None = field(default=None, kw_only=True)  # is shown every note of every call
+    runner: ToolRunner = field(default_factory=ToolRunner, kw_only=True)
     agent_call_body: Callable[[str, str], Mapping[str, Any]]  # (our call id, caller's number) → body of POST /call
     lines: LineBook = field(
         default_factory=lambda: LineBook({}), kw_only=True
@@ -82,16 +84,6 @@ class Arrival:
     direction: str = "inbound"
 
 
-@dataclass
-class ToolRun:
-    """One tool call of this call: asked for once, answered once, however often the webhook comes."""
-
-    name: str
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    done: trio.Event = field(default_factory=trio.Event)
-    result: ToolResult | None = None
-
-
 class CallActor:
     """The life of one call."""
 
@@ -102,6 +94,7 @@ class CallActor:
         services: Services,
         *,
         on_agent_created: Callable[[CallActor, str], None],
+        tool_home: Detached,
     ) -> None:
         self.arrival, self.services = arrival, services
         self._on_agent_created = on_agent_created
@@ -122,7 +115,14 @@ class CallActor:
             tap=self._recording,
         )
         self._budget = RestartBudget(most=1, within_s=30.0)
-        self._runs: dict[str, ToolRun] = {}
+        self.tools = ToolRuns(
+            self,
+            toolbox=services.toolbox,
+            runner=services.runner,
+            home=tool_home,
+            caller=Caller(call_id, arrival.from_number),
+            orders=Orders(self),
+        )
         self._reported = False
         self._overflowed = False
         self._log = log.bind(call=call_id)
@@ -169,31 +169,11 @@ class CallActor:
 
     async def run_tools(self, asked: Sequence[vapi.ToolCall], *, deadline_s: float) -> list[ToolResult]:
         """Answers for Vapi's `tool-calls`, in order, one for each, within the deadline."""
-        runs = [self._tool_run(one) for one in asked]
-        with trio.move_on_after(deadline_s):
-            for run in runs:
-                await run.done.wait()
-        return [
-            run.result or ToolResult(one.id, one.name, f"{one.name} is still working.", ok=False)
-            for one, run in zip(asked, runs, strict=True)
-        ]
+        return await self.tools.answer(asked, deadline_s=deadline_s)
 
-    def _tool_run(self, asked: vapi.ToolCall) -> ToolRun:
-        run = self._runs.get(asked.id)
-        if run is not None:
-            self.note("ToolRepeated", {"tool_call_id": asked.id})
-            return run
-        run = ToolRun(asked.name)
-        if len(self._runs) >= MOST_TOOL_RUNS or self.over.is_set():
-            self._answer(asked.id, run, ToolResult(asked.id, asked.name, OVER, ok=False))
-            return run
-        self._runs[asked.id] = run
-        if asked.problem is not None:
-            self._answer(asked.id, run, ToolResult(asked.id, asked.name, asked.problem, ok=False))
-            return run
-        now = trio.current_time()
-        self.post(e.ToolRequested(at=now, tool_call_id=asked.id, name=asked.name, arguments=dict(asked.arguments)))
-        return run
+    def tell_agent(self, message: bytes) -> bool:
+        """A text frame to Vapi; False when it cannot be told."""
+        return self.bridge.tell_agent(message)
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -226,6 +206,7 @@ class CallActor:
                 nursery.cancel_scope.cancel()
         finally:
             self.over.set()
+            self.tools.over()
             untick()
             self._close_inbox()
             with trio.move_on_after(GOODBYE_S, shield=True):
@@ -282,7 +263,8 @@ class CallActor:
             self.journal.keep(Kind.EFFECT, type(effect).__name__, trio.current_time(), msgspec.to_builtins(effect))
             self._perform(effect)
         if isinstance(fact, e.ToolRequested) and not any(isinstance(effect, f.RunTool) for effect in effects):
-            self._drop_tool(fact)
+            self.tools.drop(fact.tool_call_id)
+        self.tools.after_step()
 
     def _give_up(self, why: str) -> None:
         """More crashes than the budget allows: the engine says what to do, and if that crashes too we just hang up."""
@@ -295,6 +277,7 @@ class CallActor:
 
     def _last_resort(self, why: str) -> None:
         """Leave by hand what the rules could not: the words are set, the stream closes, Twilio comes for them."""
+        self.journal.try_note("LastResort", {"why": why})
         now = trio.current_time()
         policy = self.call.policy
         self.call = msgspec.structs.replace(
@@ -309,9 +292,6 @@ class CallActor:
         self.bridge.close_line()
 
     async def _clean_up(self) -> None:
-        for tool_call_id, run in self._runs.items():
-            if run.result is None:
-                self._answer(tool_call_id, run, ToolResult(tool_call_id, run.name, OVER, ok=False))
         self.bridge.end_agent()
         self.bridge.close_line()
         data: dict[str, Any] = {}
@@ -360,10 +340,9 @@ class CallActor:
             case f.TakeTurn():
                 pass  # it is in the journal
             case f.RunTool():
-                self._nursery.start_soon(self._run_tool, effect)
+                self.tools.begin(effect)
             case f.CancelTools():
-                for run in self._runs.values():
-                    run.scope.cancel()
+                self.tools.over()
             case f.TellAgent():
                 words = vapi.add_message(effect.role, effect.content, respond=effect.respond)
                 if not self.bridge.tell_agent(words):
@@ -427,61 +406,6 @@ class CallActor:
             self._log.exception("dialling the agent crashed")
             self.post(e.AgentLost(at=trio.current_time(), why=type(crash).__name__))
 
-    async def _run_tool(self, order: f.RunTool) -> None:
-        """One tool in a scope of its own. A tool that commits is not cancelled once it has begun."""
-        run = self._runs[order.tool_call_id]
-        known = self.services.toolbox.tools.get(order.name)
-        changes_the_world = known is not None and known.spec.effect in (ToolEffect.COMMIT, ToolEffect.TERMINAL)
-        began = trio.current_time()
-        result: ToolResult | None = None
-        try:
-            with run.scope:
-                if changes_the_world:
-                    await self.journal.commit("ToolIntent", began, fields_of(order))
-                caller = Caller(self.call_id, self.arrival.from_number)
-                # Once begun, what changes the world is not cut short by a hang-up; its own time-out still holds.
-                with trio.move_on_after(LONGEST_TOOL_S, shield=changes_the_world):
-                    result = await self.services.toolbox.run(order.tool_call_id, order.name, order.arguments, caller)
-        except Exception as crash:
-            self._log.exception("tool crashed", tool=order.name)
-            text = f"{order.name} failed ({type(crash).__name__})."
-            result = ToolResult(order.tool_call_id, order.name, text, ok=False)
-        if result is None:
-            result = ToolResult(order.tool_call_id, order.name, OVER, ok=False)
-        now = trio.current_time()
-        if changes_the_world:
-            await self._make_durable(result)
-        self._answer(order.tool_call_id, run, result)
-        self.post(
-            e.ToolAnswered(
-                at=now, tool_call_id=order.tool_call_id, ok=result.ok, took_ms=round((now - began) * 1000, 1)
-            )
-        )
-
-    async def _make_durable(self, result: ToolResult) -> None:
-        """What has changed the world is on disk before anybody is told of it."""
-        done = {"tool_call_id": result.tool_call_id, "name": result.name, "ok": result.ok}
-        try:
-            with trio.CancelScope(shield=True):  # the journal's own patience is the deadline
-                await self.journal.commit("ToolDone", trio.current_time(), done)
-        except CallscopeError as trouble:
-            self._log.error("tool result is not durable", tool=result.name, why=str(trouble))
-
-    def _answer(self, tool_call_id: str, run: ToolRun, result: ToolResult) -> None:
-        """Settle a run: the result is in the journal before anybody is told."""
-        run.result = result
-        self.journal.try_note(
-            "ToolResult",
-            {"tool_call_id": tool_call_id, "name": result.name, "ok": result.ok, "text": result.text},
-        )
-        run.done.set()
-
-    def _drop_tool(self, fact: e.ToolRequested) -> None:
-        run = self._runs.get(fact.tool_call_id)
-        if run is not None and run.result is None:
-            gone = ToolResult(fact.tool_call_id, fact.name, OVER, ok=False)
-            self._answer(fact.tool_call_id, run, gone)
-
     async def _rescue(self) -> None:
         """Twilio never came for its TwiML: push the call there through REST."""
         try:
@@ -503,8 +427,27 @@ class CallActor:
             number=self.call.next_number,
             handed_over=self.handed_over,
             reported=self._reported,
-            answers={asked: run.result for asked, run in self._runs.items() if run.result is not None},
+            runs=self.tools.remembered(),
         )
+
+
+class Orders:
+    """Fulfils `actors.tools.CallOrders` for one call. What has to wait for a speech to be heard has waited already."""
+
+    def __init__(self, actor: CallActor) -> None:
+        self._actor = actor
+
+    def end(self, reason: str) -> None:
+        self._actor.post(e.EndOrdered(at=trio.current_time(), reason=reason))
+
+    def transfer(self, to: str, *, words: str) -> None:
+        self._actor.post(e.TransferOrdered(at=trio.current_time(), number=to, words=words))
+
+    def press(self, keys: str) -> bool:
+        return self._actor.send_keys(keys)
+
+    def note(self, name: str, data: Mapping[str, Any]) -> None:
+        self._actor.note(name, data)
 
 
 def _policy(services: Services) -> Policy:
