@@ -13,11 +13,11 @@ from typing import Any
 import trio
 
 from actors.call_journal import CallJournal
+from actors.tool_run import ToolRun
 from engine import events as e
+from engine.ledger import OVER
 from engine.tools import ToolResult
 from engine.wire import vapi
-
-OVER = "The call is over."
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class EndedCall:
     number: str | None = field(repr=False)
     handed_over: bool
     reported: bool
-    answers: Mapping[str, ToolResult] = field(repr=False)
+    runs: Mapping[str, ToolRun] = field(repr=False)
     ended_at: float = field(default_factory=trio.current_time)
 
     def post(self, fact: e.Event) -> None:
@@ -49,15 +49,17 @@ class EndedCall:
         self.post(e.ReportArrived(at=trio.current_time(), ended_reason=ended_reason))
         return True
 
-    def answer_tools(self, asked: Sequence[vapi.ToolCall]) -> list[ToolResult]:
-        """The first answer to what was asked before; a refusal to all else."""
-        return [self._answer(one) for one in asked]
+    async def run_tools(self, asked: Sequence[vapi.ToolCall], *, deadline_s: float) -> list[ToolResult]:
+        """The first answer to what was asked before, also where it still works; a refusal to all else."""
+        until = trio.current_time() + deadline_s
+        return [await self._answer(one, until) for one in asked]
 
-    def _answer(self, one: vapi.ToolCall) -> ToolResult:
-        known = self.answers.get(one.id)
+    async def _answer(self, one: vapi.ToolCall, until: float) -> ToolResult:
+        known = self.runs.get(one.id)
         if known is not None:
             self.note("ToolRepeated", {"tool_call_id": one.id})
-            return known
+            await known.wait_answer(until)
+            return known.answer()
         refused = ToolResult(one.id, one.name, OVER, ok=False)
         data = {"tool_call_id": one.id, "name": one.name, "ok": False, "text": OVER}
         self.journal.try_note("ToolResult", data)

@@ -17,6 +17,7 @@ from actors.bridge import Bridge
 from actors.call_actor import Arrival, CallActor, Services
 from actors.ended_call import EndedCall
 from actors.spending import NOTE, Spending, per_call_s
+from actors.tools.detached import Detached
 from engine import events as e
 from engine.errors import Refused
 from engine.phases import Phase
@@ -83,13 +84,16 @@ class Supervisor:
         self._empty = trio.Event()
         self._empty.set()
         self._nursery: trio.Nursery | None = None
+        self._tool_home = Detached()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the calls until cancelled. Cancelling ends them all; `drain` first, to end them kindly."""
-        async with trio.open_nursery() as calls:
-            self._nursery = calls
-            task_status.started()
-            await trio.sleep_forever()
+        async with trio.open_nursery() as home:
+            await home.start(self._tool_home.run)
+            async with trio.open_nursery() as calls:
+                self._nursery = calls
+                task_status.started()
+                await trio.sleep_forever()
 
     @property
     def live(self) -> tuple[CallActor, ...]:
@@ -98,7 +102,7 @@ class Supervisor:
     @property
     def tasks(self) -> int:
         """How many tasks live for calls, all the way down: none when no call lives."""
-        return 0 if self._nursery is None else _tasks_in(self._nursery)
+        return self._tool_home.running + (0 if self._nursery is None else _tasks_in(self._nursery))
 
     @property
     def remembered(self) -> int:
@@ -127,7 +131,7 @@ class Supervisor:
             self.statistics.declined += 1
             return NextStep(agent.fallback.words, agent.fallback.number)
         try:
-            actor = CallActor(call_id, arrival, self.services, on_agent_created=self._index)
+            actor = CallActor(call_id, arrival, self.services, on_agent_created=self._index, tool_home=self._tool_home)
         except BaseException:
             self.spending.closed(call_id, used=False)
             raise
@@ -198,9 +202,6 @@ class Supervisor:
         if actor is None:
             self.statistics.unknown_webhooks += 1
             return [ToolResult(one.id, one.name, "This call is not known here.", ok=False) for one in asked]
-        if isinstance(actor, EndedCall):
-            await trio.lowlevel.checkpoint()
-            return actor.answer_tools(asked)
         return await actor.run_tools(asked, deadline_s=deadline_s)
 
     def report(self, agent_call_id: str, ended_reason: str, *, cost_usd: float | None = None) -> bool:
@@ -236,6 +237,7 @@ class Supervisor:
             actor.post(e.HangUpOrdered(at=trio.current_time(), reason="shutdown"))
         with trio.move_on_after(goodbye_s):
             await self._empty.wait()
+            await self._tool_home.wait_idle()
 
     async def _isolated(self, actor: CallActor) -> None:
         """Run one call; whatever it dies of stays here. Its caller still gets the fallback words from `next_step`."""

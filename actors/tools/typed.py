@@ -1,178 +1,142 @@
 """Typed Python functions as tools of a phone agent.
 
-    @tool(effect="read")
+    @tool(effect="read", cache_s=60)
     async def check_availability(party: int, time: str) -> str:
         '''Look up whether a table is free.'''
 
 The signature becomes the JSON Schema that Vapi's model sees, the docstring its description. A parameter annotated
-`Caller` is filled from the call itself and never shown to the model: who calls is not for the model to say.
+`Caller` is filled from the call itself and never shown to the model: who calls is not for the model to say. How the
+tool is run is said by the keys of `engine.tools.ToolPolicy`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
-import trio
 
-from actors.tools.port import Caller, ToolProblem
+from actors.tools.arguments import ArgumentReader, reader_of
+from actors.tools.port import Caller, ToolContext
 from engine.errors import BadSettings
-from engine.tools import LONGEST_TOOL_S, ToolEffect, ToolPolicy, ToolResult, ToolSpec
+from engine.tools import LONGEST_TOOL_S, ToolEffect, ToolPolicy, ToolSpec, policy_faults, settings_of
 
 ToolFunction = Callable[..., Awaitable[Any]]
 F = TypeVar("F", bound=ToolFunction)
 
-LONGEST_RESULT_CHARS = 4000
-_MARK = "__callscope_tool__"
+MARK = "__callscope_tool__"
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """A function with what Vapi must know about it."""
+class TypedTool:
+    """Fulfils `Tool` with a function."""
 
     spec: ToolSpec
     function: ToolFunction
-    arguments: type[msgspec.Struct]
+    reader: ArgumentReader
     caller_parameter: str | None = None
 
-    async def run(self, tool_call_id: str, arguments: Mapping[str, Any], caller: Caller) -> ToolResult:
-        """The tool's answer, in time and in words. An exception of the tool's becomes an error result, never ours."""
-        began = trio.current_time()
+    @property
+    def takes_caller(self) -> bool:
+        """Whether the answer may depend on who calls."""
+        return self.caller_parameter is not None
 
-        def result(text: str, *, ok: bool) -> ToolResult:
-            took_ms = (trio.current_time() - began) * 1000
-            return ToolResult(tool_call_id, self.spec.name, text[:LONGEST_RESULT_CHARS], ok, took_ms)
+    def fit(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.reader.read(arguments)
 
-        try:
-            given = msgspec.convert(dict(arguments), self.arguments, strict=False)
-        except msgspec.ValidationError as misfit:
-            return result(f"The arguments of {self.spec.name} do not fit: {misfit}", ok=False)
-        named = {name: getattr(given, name) for name in given.__struct_fields__}
-        if self.caller_parameter is not None:
-            named[self.caller_parameter] = caller
-        with trio.move_on_after(self.spec.timeout_s):
-            try:
-                answer = await self.function(**named)
-            except Exception as raised:
-                problem = _first_of(raised)
-                if isinstance(problem, ToolProblem):
-                    return result(str(problem), ok=False)
-                return result(f"{self.spec.name} failed ({type(problem).__name__}).", ok=False)
-            return result(as_words(answer), ok=True)
-        return result(f"{self.spec.name} took too long.", ok=False)
+    async def attempt(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        if self.caller_parameter is None:
+            return await self.function(**arguments)
+        return await self.function(**{**arguments, self.caller_parameter: context.caller})
 
 
-def _first_of(raised: BaseException) -> BaseException:
-    """What really happened in a tool that used a nursery of its own."""
-    while isinstance(raised, BaseExceptionGroup):
-        raised = raised.exceptions[0]
-    return raised
-
-
-def as_words(answer: object) -> str:
-    """A result as the one line of text that Vapi takes (reference/vapi.md §8.3)."""
-    text = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
-    return " ".join(text.split())
-
-
-def tool(*, effect: str, timeout_s: float = 10.0, name: str | None = None) -> Callable[[F], F]:
+def tool(*, effect: str, name: str | None = None, hidden: bool = False, **policy: Any) -> Callable[[F], F]:
     """Mark an async function as a tool.
 
     Args:
         effect: `read`, `idempotent`, `commit` or `terminal`.
-        timeout_s: after this the model is told that it took too long; at most 17 s.
+        name: what the model calls it; the function's own name if not given.
+        hidden: not shown to the model: for a tool that only undoes another one.
+        policy: `timeout_s`, `retries`, `cache_s`, `confirm`, `undo`, `lines` …: the keys of `ToolPolicy`.
 
     Raises:
-        BadSettings: the function is not async, has no docstring, or an effect or annotation is not known.
+        BadSettings: the function is not async, has no docstring, or an effect, annotation or key is wrong; says which
+            and what to do.
     """
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, make_tool(function, effect=effect, timeout_s=timeout_s, name=name))
+        setattr(function, MARK, make_tool(function, effect=effect, name=name, hidden=hidden, **policy))
         return function
 
     return mark
 
 
-def make_tool(function: ToolFunction, *, effect: str, timeout_s: float = 10.0, name: str | None = None) -> Tool:
+def make_tool(
+    function: ToolFunction, *, effect: str, name: str | None = None, hidden: bool = False, **policy: Any
+) -> TypedTool:
     """The tool that this function is; see `tool`."""
     called = str(name or getattr(function, "__name__", "tool"))
     if not inspect.iscoroutinefunction(function):
         raise BadSettings(f"tool {called}: write it as `async def`, so that a slow answer never stops a call")
     if effect not in tuple(ToolEffect):
         raise BadSettings(f"tool {called}: effect {effect!r} is not one of {', '.join(ToolEffect)}")
-    if not 0 < timeout_s <= LONGEST_TOOL_S:
-        raise BadSettings(f"tool {called}: timeout_s must be over 0 and at most {LONGEST_TOOL_S:g}, got {timeout_s:g}")
     description = inspect.getdoc(function)
     if not description:
         raise BadSettings(f"tool {called}: give it a docstring; the model reads it to know when to use the tool")
-    fields, caller_parameter = _fields(function, called)
-    arguments = msgspec.defstruct("Arguments", fields, kw_only=True)
-    schema = msgspec.json.schema(arguments)["$defs"]["Arguments"]
-    parameters = {key: schema[key] for key in ("type", "properties", "required") if key in schema}
-    spec = ToolSpec(called, description, parameters, ToolEffect(effect), ToolPolicy(timeout_s=timeout_s))
-    return Tool(spec, function, arguments, caller_parameter)
+    kind, rules = ToolEffect(effect), read_policy(called, policy)
+    for fault in policy_faults(called, kind, rules):
+        raise BadSettings(fault)
+    given, caller_parameter = _parameters(function, called)
+    try:
+        reader = reader_of(given)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise BadSettings(f"tool {called}: its parameters are no JSON Schema: {problem}") from problem
+    spec = ToolSpec(called, description, reader.schema, kind, rules, hidden)
+    return TypedTool(spec, function, reader, caller_parameter)
 
 
-def _fields(function: ToolFunction, called: str) -> tuple[list[Any], str | None]:
-    hints = get_type_hints(function, include_extras=True)
-    fields: list[Any] = []
+def read_policy(called: str, policy: Mapping[str, Any]) -> ToolPolicy:
+    """The keys of `@tool(...)` as a policy.
+
+    Raises:
+        BadSettings: an unknown key or an impossible value.
+    """
+    known = ToolPolicy.__struct_fields__
+    for key in policy:
+        if key not in known:
+            raise BadSettings(
+                f"tool {called}: there is no {key!r}: the keys are effect, name, hidden, {', '.join(known)}"
+            )
+    for key in ("timeout_s", "answer_within_s"):
+        seconds = policy.get(key, 1.0)
+        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TOOL_S:
+            raise BadSettings(
+                f"tool {called}: {key} must be over 0 and at most {LONGEST_TOOL_S:g}, because Vapi gives up at 20 s; "
+                f"got {seconds}. For a slower tool say `background_s`"
+            )
+    try:
+        return settings_of(policy)
+    except msgspec.ValidationError as problem:
+        raise BadSettings(f"tool {called}: {problem}") from problem
+
+
+def _parameters(function: ToolFunction, called: str) -> tuple[dict[str, tuple[Any, Any]], str | None]:
+    """The model's parameters, name → annotation and default (`inspect.Parameter.empty`: required); and the caller's."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as problem:
+        raise BadSettings(f"tool {called}: a type of its parameters is not known: {problem}") from problem
+    given: dict[str, tuple[Any, Any]] = {}
     caller_parameter = None
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise BadSettings(f"tool {called}: the model gives arguments by name: write out {parameter.name!r}")
         if parameter.name not in hints:
             raise BadSettings(f"tool {called}: annotate its parameter {parameter.name!r}; the model needs the type")
-        annotation = hints[parameter.name]
-        if annotation is Caller:
+        if hints[parameter.name] is Caller:
             caller_parameter = parameter.name
-        elif parameter.default is parameter.empty:
-            fields.append((parameter.name, annotation))
         else:
-            fields.append((parameter.name, annotation, parameter.default))
-    return fields, caller_parameter
-
-
-@dataclass(frozen=True, slots=True)
-class Toolbox:
-    """The tools of one agent, by name."""
-
-    tools: Mapping[str, Tool] = field(default_factory=dict)
-
-    @classmethod
-    def from_file(cls, path: Path) -> Toolbox:
-        """The functions marked with `@tool` in a Python file.
-
-        Raises:
-            BadSettings: the file is not there, does not run, or marks nothing; the message names the line.
-        """
-        spec = importlib.util.spec_from_file_location(f"callscope_tools_{path.parent.name}", path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise BadSettings(f"tools file {path} is not there: put it beside the agent file, or correct `tools:`")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses and get_type_hints look their module up by name
-        try:
-            spec.loader.exec_module(module)
-        except BadSettings as problem:
-            raise BadSettings(f"{path}: {problem}") from problem
-        except Exception as problem:
-            raise BadSettings(f"tools file {path} does not run: {type(problem).__name__}: {problem}") from problem
-        found = [getattr(thing, _MARK) for thing in vars(module).values() if hasattr(thing, _MARK)]
-        if not found:
-            raise BadSettings(f"tools file {path} has no function marked with @tool")
-        return cls({one.spec.name: one for one in found})
-
-    @property
-    def specs(self) -> tuple[ToolSpec, ...]:
-        return tuple(one.spec for one in self.tools.values())
-
-    async def run(self, tool_call_id: str, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolResult:
-        """Run a tool by name; an unknown name is an error result that names the known ones."""
-        known = self.tools.get(name)
-        if known is None:
-            names = ", ".join(self.tools) or "none"
-            return ToolResult(tool_call_id, name, f"There is no tool {name}. Known tools: {names}.", ok=False)
-        return await known.run(tool_call_id, arguments, caller)
+            given[parameter.name] = hints[parameter.name], parameter.default
+    return given, caller_parameter

@@ -35,14 +35,14 @@ async def test_the_signature_is_the_schema_and_the_caller_is_no_business_of_the_
         },
         "required": ["party"],
     }
-    result = await tool.run("t1", {"party": "2", "caller": {"number": "+1900"}}, CALLER)
+    result = await Toolbox.of([tool]).run("t1", "book", {"party": "2", "caller": {"number": "+1900"}}, CALLER)
     assert (result.text, result.ok) == ("2 for +15550123", True), "text numbers are numbers, extra arguments nothing"
 
 
 @pytest.mark.parametrize("arguments", [{}, {"party": 0}, {"party": "many"}, {"party": None}])
 async def test_arguments_that_do_not_fit(arguments: dict[str, object]) -> None:
     """The model is told what is wrong; the function never runs."""
-    result = await make_tool(book, effect="commit").run("t1", arguments, CALLER)
+    result = await Toolbox.of([make_tool(book, effect="commit")]).run("t1", "book", arguments, CALLER)
     assert not result.ok and "do not fit" in result.text
 
 
