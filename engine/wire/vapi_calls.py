@@ -9,6 +9,7 @@ from typing import Any
 from engine.agent import Turns
 from engine.phrases import PhraseBook
 from engine.tools import ToolSpec
+from engine.wire.vapi_schema import vapi_schema
 
 CLIENT_MESSAGES = (
     "status-update", "speech-update", "transcript", "user-interrupted", "conversation-update", "model-output",
@@ -32,7 +33,7 @@ LONGEST_VOICE_S, LONGEST_BACKOFF_S = 0.5, 10.0
 
 def function_tool(spec: ToolSpec, server: Mapping[str, Any]) -> dict[str, Any]:
     """One of our tools as Vapi's model sees it (§8.1)."""
-    function = {"name": spec.name, "description": spec.description[:999], "parameters": dict(spec.parameters)}
+    function = {"name": spec.name, "description": spec.description[:999], "parameters": vapi_schema(spec.parameters)}
     return {"type": "function", "async": False, "function": function, "server": dict(server)}
 
 
