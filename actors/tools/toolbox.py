@@ -6,7 +6,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
+from itertools import count
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from actors.tools.port import BadArguments, Caller, Tool, ToolContext
@@ -15,6 +18,8 @@ from actors.tools.typed import MARK
 from engine.errors import BadSettings
 from engine.ledger import MOST_NAME_CHARS
 from engine.tools import NO_TOOL, ToolResult, ToolSpec, toolbox_faults
+
+_VERSIONS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +80,21 @@ def misfits(name: str, misfit: BadArguments) -> str:
     return f"The arguments of {name} do not fit: {' '.join(str(misfit)[:500].split())}"
 
 
+class _Fresh(SourceFileLoader):
+    """Never from a cache: there a file that was written twice within a second may be its older self."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def functions_of(path: Path) -> list[Tool]:
     """The functions marked with `@tool` in a Python file, which is run for it.
 
     Raises:
         BadSettings: the file is not there, does not run, or marks nothing.
     """
-    spec = importlib.util.spec_from_file_location(f"callscope_tools_{path.parent.name}", path)
+    name = f"callscope_tools_{path.parent.name}_{next(_VERSIONS)}"  # two versions live side by side
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Fresh(name, str(path)))
     if spec is None or spec.loader is None or not path.is_file():
         raise BadSettings(f"tools file {path} is not there: put it beside the agent file, or correct `tools:`")
     module = importlib.util.module_from_spec(spec)

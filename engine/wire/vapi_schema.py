@@ -1,6 +1,6 @@
 """A tool's parameters in the JSON Schema that Vapi's types know: nine keys, each property with a type. Pure.
 
-(`JsonSchema` of the official SDK 3.0; `callscope check --against-vapi` holds us to it.) Whatever else a schema says goes
+(`JsonSchema` of the official SDK 3.0; `callscope check --against-vapi` holds us to it.) What else a schema says goes
 into the description, in words: the model that reads it still knows, and the tool itself checks the arguments anyway.
 """
 
