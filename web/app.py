@@ -80,15 +80,11 @@ class Runtime:
     def api(self, *, reachable: bool) -> Api:
         """What the API's routes need."""
 
-        def closing() -> bool:
-            return self.supervisor.draining and not self.supervisor.live
-
         return Api(
             model=self.calls,
             access=Access(self.settings, reachable=reachable),
             recordings=Recordings(self.settings.data),
             orders=self.orders,
-            closing=closing,
         )
 
     def gauges(self) -> dict[str, float]:
@@ -159,7 +155,11 @@ async def open_runtime(
         spending.restore(await trio.to_thread.run_sync(earlier, settings.data / JOURNAL, limits, time.time()))
         supervisor = Supervisor(services, spending=spending)
         signatures = _signatures(settings)
-        calls_model = CallsModel(settings.data, dead_before_s=time.time() if place is None else None)
+        calls_model = CallsModel(
+            settings.data,
+            dead_before_s=time.time() if place is None else None,
+            closing=lambda: supervisor.draining and not supervisor.live,
+        )
         runtime = Runtime(
             turns=turns,
             calls=calls_model,

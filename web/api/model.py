@@ -36,9 +36,9 @@ POLL_S = 0.25  # while somebody looks
 IDLE_S = 5.0
 STORE_S = 5.0
 CATCH_UP_S = 2.0  # so long a question waits for the journal's end
+ENDS = "the service ends; connect again in a moment"
 MOST_BATCHES = 40  # that wait for one viewer: ten seconds
 MOST_VIEWERS = 500
-MOST_RECORDS = 20_000  # of one call, waiting for its viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,23 @@ class CallsModel:
 
     Args:
         dead_before_s: as `CallsIndex` has it.
+        closing: the service is about to end: viewers are sent away, so that it need not wait for them.
     """
 
-    def __init__(self, data: Path, *, dead_before_s: float | None = None, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        dead_before_s: float | None = None,
+        closing: Callable[[], bool] = lambda: False,
+        poll_s: float = POLL_S,
+    ) -> None:
         self.start = secrets.token_hex(8)  # of this process, so that a page sees a restart
         self.journal = data / "journal.sqlite3"
         self._index = CallsIndex(data, dead_before_s=dead_before_s)
         self._limiter = trio.CapacityLimiter(1)  # the index is for one thread at a time
         self._reading = trio.CapacityLimiter(4)
-        self._poll_s = poll_s
+        self._poll_s, self._closing = poll_s, closing
         self._viewers: set[Viewer] = set()
         self._wake, self._read = trio.Event(), trio.Event()
         self._caught_up = False
@@ -105,6 +113,8 @@ class CallsModel:
         next_store = -math.inf
         try:
             while True:
+                if self._viewers and self._closing():
+                    self.drop_viewers(ENDS)
                 more = await self._read_some(store=trio.current_time() >= next_store)
                 if trio.current_time() >= next_store:
                     next_store = trio.current_time() + STORE_S
@@ -115,7 +125,7 @@ class CallsModel:
                     await self._wake.wait()
         finally:
             self._running = False
-            self.drop_viewers("the service ends; connect again in a moment")
+            self.drop_viewers(ENDS)
             with trio.move_on_after(1.0, shield=True):
                 await trio.to_thread.run_sync(self._index.close, limiter=self._limiter)
 

@@ -14,7 +14,12 @@ from web.api.problems import ProblemDocument
 __all__ = ["OPERATIONS", "Operation", "openapi"]
 
 _CALL_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 64}}
-_REFUSALS = {401: "no key, or a wrong one", 403: "not with this role, or without a CSRF token", 421: "a foreign Host"}
+_REFUSALS = {
+    401: "no key, or a wrong one",
+    403: "not with this role, or without a CSRF token",
+    421: "a foreign Host",
+    429: "too many wrong keys from there",
+}
 
 
 def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -106,16 +111,15 @@ OPERATIONS: Sequence[Operation] = (
         headers=({"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},),
         problems=_BAD | _UNKNOWN | {503: "too many viewers"},
     ),
-    Operation("get", "/api/session", "getSession", "Who am I", t.Session, role=None, problems={429: "too many tries"}),
+    Operation("get", "/api/session", "getSession", "Who am I", t.Session, role=None),
     Operation(
         "post", "/api/session", "logIn", "Exchange a key for a cookie", t.Session, role=None, body=t.Login,
         problems={400: "not understood", 409: "no login is needed", 413: "too large", 415: "not JSON",
-                  422: "does not fit", 429: "too many tries"},
+                  422: "does not fit"},
     ),
     Operation(
         "delete", "/api/session", "logOut", "End the session", None, status=204, role=None,
         headers=({"name": "X-CSRF-Token", "in": "header", "schema": {"type": "string"}},),
-        problems={429: "too many tries"},
     ),
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,11 +107,14 @@ class _FileBody(ResponseBody):
 
     def __init__(self, fd: int, first: int, length: int) -> None:
         self._fd, self._at, self._left = fd, first, length
+        self._chunks: AsyncGenerator[bytes, None] | None = None
 
     async def __aenter__(self) -> _FileBody:
         return self
 
     async def __aexit__(self, exc_type: type, exc_value: BaseException, tb: TracebackType) -> None:
+        if self._chunks is not None:
+            await self._chunks.aclose()  # it may stand in the middle: its listener is gone
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -121,7 +124,11 @@ class _FileBody(ResponseBody):
             with suppress(OSError):
                 os.close(self._fd)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._chunks = self._read()
+        return self._chunks
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
         while self._left > 0:
             chunk = await trio.to_thread.run_sync(os.pread, self._fd, min(CHUNK_BYTES, self._left), self._at)
             if not chunk:

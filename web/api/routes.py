@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -55,14 +55,12 @@ class Api:
     """What the routes need.
 
     Args:
-        closing: the service is about to end.
     """
 
     model: CallsModel
     access: Access
     recordings: Recordings
     orders: Orders
-    closing: Callable[[], bool] = field(default=lambda: False)
 
 
 def version() -> str:
@@ -100,7 +98,7 @@ def add_api(app: QuartTrio, api: Api) -> None:
         call_id = request.args.get("call")
         if call_id is not None:
             await known(api, call_id)
-        stream = event_stream(api.model, version=version(), call_id=call_id, after_seq=after_seq, closing=api.closing)
+        stream = event_stream(api.model, version=version(), call_id=call_id, after_seq=after_seq)
         return secure_answer(stream, https=api.access.https)
 
     @app.after_request

@@ -6,7 +6,7 @@ Events: `hello` first; then `calls` with rows that changed, or for the stream of
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -16,7 +16,7 @@ from quart import Response
 from quart.wrappers.response import ResponseBody
 
 from engine.journal import Record
-from web.api.model import Batch, CallsModel, Viewer
+from web.api.model import ENDS, Batch, CallsModel, Viewer
 from web.api.redact import record_row
 from web.api.types import Changes, Dropped, Hello
 from web.timeline import Timeline
@@ -45,13 +45,12 @@ class _Stream(ResponseBody):
         hello: Hello,
         call_id: str | None,
         after_seq: int,
-        closing: Callable[[], bool],
     ) -> None:
         self._model, self._hello, self._call_id, self._after_seq = model, hello, call_id, after_seq
-        self._closing = closing
         self._stack = ExitStack()
         self._timeline = Timeline()
         self._viewer: Viewer | None = None
+        self._chunks: AsyncGenerator[bytes, None] | None = None
 
     async def __aenter__(self) -> _Stream:
         self._viewer = self._stack.enter_context(self._model.watch(self._call_id))
@@ -59,14 +58,20 @@ class _Stream(ResponseBody):
 
     async def __aexit__(self, exc_type: type, exc_value: BaseException, tb: TracebackType) -> None:
         self._stack.close()
+        if self._chunks is not None:
+            await self._chunks.aclose()  # it may stand in the middle: its viewer is gone
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._chunks = self._told_on()
+        return self._chunks
+
+    async def _told_on(self) -> AsyncGenerator[bytes, None]:
         viewer = self._viewer
         assert viewer is not None
         yield f"retry: {RETRY_MS}\n".encode() + event("hello", self._hello)
         if self._call_id is not None:
             yield self._records(await self._model.records(self._call_id)) or HEARTBEAT
-        while not viewer.dropped and not self._closing():
+        while not viewer.dropped:
             batch = None
             with trio.move_on_after(HEARTBEAT_S):
                 try:
@@ -76,7 +81,7 @@ class _Stream(ResponseBody):
             told = self._told(batch) if batch is not None else HEARTBEAT
             if told:
                 yield told
-        yield event("dropped", Dropped(viewer.dropped or "the service ends; connect again in a moment"))
+        yield event("dropped", Dropped(viewer.dropped or ENDS))
 
     def _told(self, batch: Batch) -> bytes:
         if self._call_id is not None:
@@ -106,18 +111,14 @@ def event_stream(
     version: str,
     call_id: str | None = None,
     after_seq: int = -1,
-    closing: Callable[[], bool] = lambda: False,
 ) -> Response:
     """The answer to whoever watches.
 
     Args:
         call_id: the records of this call from behind `after_seq`; None: the rows of all calls.
-        closing: the service is about to end: viewers are sent away, so that it need not wait for them.
     """
     hello = Hello(version, model.start, model.live)
-    response = Response(
-        _Stream(model, hello, call_id, after_seq, closing), 200, content_type="text/event-stream; charset=utf-8"
-    )
+    response = Response(_Stream(model, hello, call_id, after_seq), 200, content_type="text/event-stream; charset=utf-8")
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # a proxy must not gather what is to be seen at once

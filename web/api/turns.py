@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engine.journal import Record
 from web.api.types import Step, Turn, Waterfall
@@ -34,10 +35,10 @@ def turns(records: Sequence[Record]) -> list[Turn]:
                 found.append(Turn(who="caller", at_ms=voice_ms or record.at_ms, end_ms=record.at_ms, text=said))
                 voice_ms = None
             case "UtteranceStarted":
-                began_ms[int(data.get("utterance", 0))] = record.at_ms
+                began_ms[_utterance(data)] = record.at_ms
                 voice_ms = None
             case "AgentHeard":
-                at_ms = began_ms.get(int(data.get("utterance", 0)), record.at_ms)
+                at_ms = began_ms.get(_utterance(data), record.at_ms)
                 cut = data.get("cut") is True
                 found.append(
                     Turn(who="agent", at_ms=at_ms, end_ms=record.at_ms, text=said, cut=cut, unheard=_unheard(record))
@@ -51,6 +52,11 @@ def turns(records: Sequence[Record]) -> list[Turn]:
             case _:
                 pass
     return sorted(found, key=lambda turn: turn.at_ms)
+
+
+def _utterance(data: Mapping[str, Any]) -> int:
+    number = data.get("utterance")
+    return number if isinstance(number, int) else 0
 
 
 def _unheard(record: Record) -> str:
