@@ -65,7 +65,7 @@ def _key(called: str, value: dict[str, Any]) -> dict[str, Any]:
     default = {"default": value["default"]} if value.get("default") not in ({}, None) else {}
     own = value.get("description")
     plain = {name: held for name, held in value.items() if name not in ("default", "description")}
-    words = own or WORDS.get(called)
+    words = own or WORDS.get(called) or WORDS.get(f"ToolPolicy.{called.partition('.')[2]}")
     return {**({"description": words} if words else {}), **_open(plain), **default}
 
 
