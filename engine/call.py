@@ -202,6 +202,8 @@ ANSWERED_MS = 400.0  # so much voice without any words is worth a question
 
 def _stays(call: Call) -> dict[str, Any]:
     """The goodbye, if one is being said, is not the end after all."""
+    if call.phase in (Phase.TRANSFERRING, Phase.ENDED):
+        return {}  # too late: the call is leaving, for the reason that is noted
     if call.end_ordered:
         return {"end_ordered": False, "farewell_at": None, "reason": ""}
     return {"closing": False, "reason": ""} if call.closing else {}
