@@ -54,7 +54,7 @@ def _of_legs(call: StormCall, closed_ms: float) -> Iterator[LawBroken]:
     if carrier is not None and carrier.problems:
         what = ", ".join(f"{count} × {name}" for name, count in carrier.problems.items())
         yield LawBroken("what Twilio gets is Twilio's", 0.0, what)
-    if call.second_audio:
+    if call.second_audio and "F4 stream never opens" not in call.kinds:
         yield LawBroken("I2 one leg is audible", 0.0, f"{call.second_audio} pieces of audio on a second stream")
     ended = [record.at_ms for record in call.records if record.kind is Kind.PHASE and record.name == "ended"]
     if ended and closed_ms - ended[0] > (LEG_CLOSED_S + 4) * 1000 + call.stalled_ms:

@@ -61,8 +61,7 @@ def live_plan(plan: StormPlan, seen: Coverage) -> LivedPlan:
         try:
             trio.run(world.run, clock=trio.testing.MockClock(autojump_threshold=0))
         except Exception as crash:
-            broken = BrokenPlan(plan, "nothing crashes", 0.0, _in_words(crash))
-            return LivedPlan(plan, world.calls, broken)
+            return LivedPlan(plan, world.calls, BrokenPlan(plan, "nothing crashes", 0.0, _in_words(crash)))
     broken = next((BrokenPlan(plan, law.law, law.at, law.what, number) for number, law in broken_by(world)), None)
     if broken is None:
         told = next((line for line in logged if any(one in repr(line) for one in PERSONAL)), None)

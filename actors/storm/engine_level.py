@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop
 from math import inf
@@ -60,6 +61,16 @@ def live(seed: int, seen: Coverage) -> Broken | None:
     finally:
         seen.faults.update(life.faults)
     return None
+
+
+def plan_of(seed: int) -> EnginePlan:
+    """The facts of a seed's life, as they came to be when it was lived."""
+    life, facts = Life(seed), list[e.Event]()
+    with suppress(LawBroken):
+        drive(life.policy, life.heap, life.react, Coverage(), wild=life.wild, lateness_s=life.lateness_s, kept=facts)
+    return EnginePlan(
+        life.policy, tuple(facts), life.lateness_s, wild=life.wild, seed=seed, policy_number=life.policy_number
+    )
 
 
 def relive(plan: EnginePlan, told: Told | None = None) -> Broken | None:

@@ -141,7 +141,10 @@ class Life:
             self._fault_at(at, "F29 crash loop", e.ActorGaveUp(at=at, why="ValueError"))
         elif fate < 0.74:
             self.at(at, e.HangUpOrdered(at=at, reason="shutdown"))
-        elif fate < 0.79:
+        elif fate < 0.77:
+            self.at(at, e.EndOrdered(at=at, reason="the agent said goodbye"))
+            self.at(at + 4, e.CallerHungUp(at=at + 4, status="completed"))
+        elif fate < 0.81:
             self.at(at, e.TransferOrdered(at=at, number="+15550111", words="One moment."))
         elif fate < 0.93:
             self.at(at, e.AgentEnded(at=at, reason=FAREWELL))
@@ -331,6 +334,10 @@ class Life:
 
         def answered(now: float) -> e.Event:
             self.at(now + 0.3, self._speak)
+            if 0.6 < luck < 0.7:
+                late_at, how = now + 6 * self._u(), ("say", "tell", "keep")[int(3 * self._u())]
+                self.at(late_at, e.ToolLate(at=late_at, tool_call_id=tool, ok=True, took_ms=9000.0, how=how))
+                return e.ToolAnswered(at=now, tool_call_id=tool, ok=True, took_ms=took_s * 1000, goes_on=True)
             return e.ToolAnswered(at=now, tool_call_id=tool, ok=luck < 0.8, took_ms=took_s * 1000)
 
         self.at(done_at, answered)
@@ -365,6 +372,8 @@ FACTS: tuple[tuple[type[e.Event], tuple[dict[str, Any], ...]], ...] = (
     (e.AgentWords, ({"text": "the terms " * 200}, {"text": ""})),
     (e.ToolRequested, ({},)),
     (e.ToolAnswered, ({"tool_call_id": "nobody", "ok": True, "took_ms": 0.0},)),
+    (e.ToolLate, ({"tool_call_id": "nobody", "ok": True, "took_ms": 0.0, "how": "tell"},)),
+    (e.EndOrdered, ({"reason": "x"},)),
     (e.ReportArrived, ({"ended_reason": "x"},)),
     (e.UtteranceStarted, ({"utterance": 99}, {"utterance": 1, "ours": True})),
     (e.PlaybackDone, ({"utterance": 1, "heard_ms": 0.0}, {"utterance": 2, "heard_ms": 9e9})),
