@@ -25,6 +25,7 @@ from actors.supervision import RestartBudget
 from actors.tool_runs import ToolRuns
 from actors.tools import Caller, Toolbox, ToolRunner
 from actors.tools.detached import Detached
+from actors.tools.ledger import ToolLedger
 from actors.vapi_leg import VapiLeg
 from engine import effects as f
 from engine import events as e
@@ -67,6 +68,7 @@ class Services:
     wall_clock: Callable[[], float] = field(default=time.time, kw_only=True)  # seconds since 1970, for hours of the day
     noted: Noted | None = field(default=None, kw_only=True)  # is shown every note of every call
     runner: ToolRunner = field(default_factory=ToolRunner, kw_only=True)
+    ledger: ToolLedger | None = field(default=None, kw_only=True)  # finds tool calls of processes that died
     agent_call_body: Callable[[str, str], Mapping[str, Any]]  # (our call id, caller's number) → body of POST /call
     lines: LineBook = field(
         default_factory=lambda: LineBook({}), kw_only=True

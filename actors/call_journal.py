@@ -26,14 +26,17 @@ class CallJournal:
     Args:
         opened_at: on Trio's clock; `at_ms` of every record counts from here.
         noted: is shown every note, for meters; never raises.
+        seq: the number of the next record; for a journal that is gone on with after a restart.
     """
 
     __slots__ = ("_journal", "_noted", "_opened_at", "_seq", "_wall_offset_s", "call_id")
 
-    def __init__(self, journal: Journal, call_id: str, *, opened_at: float, noted: Noted | None = None) -> None:
+    def __init__(
+        self, journal: Journal, call_id: str, *, opened_at: float, noted: Noted | None = None, seq: int = 0
+    ) -> None:
         self.call_id = call_id
         self._journal, self._opened_at, self._noted = journal, opened_at, noted
-        self._seq = 0
+        self._seq = seq
         self._wall_offset_s = time.time() - trio.current_time()
 
     def keep(self, kind: Kind, name: str, at: float, data: Mapping[str, Any]) -> None:

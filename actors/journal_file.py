@@ -52,6 +52,9 @@ CREATE TABLE calls (
 ) WITHOUT ROWID;
 CREATE INDEX calls_by_start ON calls (started_wall_s);
 """
+# Whose call a Vapi call is: a tool's webhook names no other. Added to files of this version that lack it.
+_ADDED = "CREATE TABLE IF NOT EXISTS agent_calls (agent_call_id TEXT PRIMARY KEY, call_id TEXT NOT NULL) WITHOUT ROWID"
+_AGENT_CREATED = "INSERT INTO agent_calls (agent_call_id, call_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 _INSERT = "INSERT INTO records (call_id, seq, line) VALUES (?, ?, ?) ON CONFLICT (call_id, seq) DO NOTHING"
 _OPENED = """
@@ -172,6 +175,7 @@ class JournalFile:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(_ADDED)
             connection.execute("COMMIT")
         except BaseException:
             connection.rollback()
@@ -213,6 +217,10 @@ class JournalFile:
             self._connection.execute(_PHASE, row)
         elif entry.kind is Kind.CLOSED:
             self._connection.execute(_CLOSED, _closed(decode(entry.line)))
+        elif entry.kind is Kind.NOTE and b'"AgentCreated"' in entry.line:
+            record = decode(entry.line)
+            if record.name == "AgentCreated":
+                self._connection.execute(_AGENT_CREATED, (str(record.data.get("agent_call_id")), record.call_id))
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> int:

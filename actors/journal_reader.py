@@ -131,6 +131,21 @@ def _find(connection: sqlite3.Connection, wanted: str) -> str:
     return found[0]
 
 
+def records_of_agent_call(path: Path, agent_call_id: str) -> list[Record]:
+    """All records of the call that had this Vapi call; none when there is none.
+
+    Raises:
+        BadSettings: the journal cannot be read.
+    """
+    query = "SELECT call_id FROM agent_calls WHERE agent_call_id = ?"
+    try:
+        with reading(path) as connection:
+            found = connection.execute(query, (agent_call_id,)).fetchone()
+            return [] if found is None else _records(connection, found[0])
+    except NoJournal:
+        return []
+
+
 def _candidates(connection: sqlite3.Connection, wanted: str) -> list[str]:
     if not wanted:
         return []

@@ -18,6 +18,7 @@ from actors.call_actor import Arrival, CallActor, Services
 from actors.ended_call import EndedCall
 from actors.spending import NOTE, Spending, per_call_s
 from actors.tools.detached import Detached
+from actors.tools.ledger_replay import LedgerReplay
 from engine import events as e
 from engine.errors import Refused
 from engine.phases import Phase
@@ -85,6 +86,13 @@ class Supervisor:
         self._empty.set()
         self._nursery: trio.Nursery | None = None
         self._tool_home = Detached()
+        self._replay = LedgerReplay(
+            services.ledger,
+            journal=services.journal,
+            toolbox=lambda: self.services.toolbox,
+            runner=services.runner,
+            home=self._tool_home,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the calls until cancelled. Cancelling ends them all; `drain` first, to end them kindly."""
@@ -201,7 +209,7 @@ class Supervisor:
         actor = self._by_agent_call(agent_call_id)
         if actor is None:
             self.statistics.unknown_webhooks += 1
-            return [ToolResult(one.id, one.name, "This call is not known here.", ok=False) for one in asked]
+            return await self._replay.answer(agent_call_id, asked, deadline_s=deadline_s)
         return await actor.run_tools(asked, deadline_s=deadline_s)
 
     def report(self, agent_call_id: str, ended_reason: str, *, cost_usd: float | None = None) -> bool:

@@ -195,13 +195,14 @@ def _told_by(record: Record) -> dict[str, Any]:
     data = record.data
     match record.name:
         case "ToolRequested":
-            return {"name": data["name"], "arguments": data["arguments"], "effect": ToolEffect(data["effect"])}
+            effect = ToolEffect(data.get("effect", ToolEffect.READ))
+            return {"name": data["name"], "arguments": data["arguments"], "effect": effect}
         case "ToolIntent":
             return {
                 "name": data["name"],
                 "arguments": data["arguments"],
-                "effect": ToolEffect(data["effect"]),
-                "key": data["key"],
+                "effect": ToolEffect(data.get("effect", ToolEffect.COMMIT)),
+                "key": data.get("key", ""),
                 "stage": Stage.UNKNOWN,
             }
         case "ToolResult":
