@@ -180,7 +180,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             async def dial(address: str, lost: trio.Event) -> None:
                 try:
                     stream = await self._network.connect_tcp(address, port)
-                except httpcore.ConnectError:
+                except Exception:  # whatever the network calls it: nobody is there
                     lost.set()
                     return
                 if won:

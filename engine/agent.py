@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.http_tools import HttpTool
+from engine.mcp_tools import McpServer
 
 Ms = Annotated[int, Meta(ge=0, le=60_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -178,6 +179,7 @@ class Agent(_Strict, frozen=True):
     assistant_id: str | None = None  # … the id of one that exists
     tools: str | tuple[str, ...] | None = None  # Python files beside this one, with functions marked @tool
     http_tools: dict[str, HttpTool] = {}  # tools that are one HTTP request each, without code
+    mcp: dict[str, McpServer] = {}  # servers, and which of their tools the agent may use
     fallback: Fallback = Fallback()
     limits: Limits = Limits()
     turns: Turns = Turns()

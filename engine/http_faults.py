@@ -6,7 +6,7 @@ No fault quotes a value of the URL, headers or body: secrets of the environment 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
 import msgspec
@@ -42,7 +42,7 @@ def faults_of(tool: HttpTool) -> Iterator[Fault]:
             )
         yield from ((f"{base}.{key}", what) for key, what in parameter_faults(one))
     yield from _url_faults(tool)
-    yield from _header_faults(tool)
+    yield from header_faults(tool.headers)
     yield from _body_faults(tool)
     yield from _place_faults(tool)
     yield from _policy_faults(tool)
@@ -73,8 +73,9 @@ def _url_faults(tool: HttpTool) -> Iterator[Fault]:
             yield "url", f"`{name}` is of type {one.type} and cannot stand in a URL"
 
 
-def _header_faults(tool: HttpTool) -> Iterator[Fault]:
-    for name, text in tool.headers.items():
+def header_faults(headers: Mapping[str, str]) -> Iterator[Fault]:
+    """What cannot be sent as a header."""
+    for name, text in headers.items():
         at = f"headers.{name}"
         if not _HEADER_NAME.fullmatch(name):
             yield at, f"{name!r} is no header name"

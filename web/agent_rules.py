@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import available_timezones
 
 import msgspec
@@ -16,6 +17,8 @@ from engine.http_faults import faults_of as http_tool_faults
 from engine.http_tools import HttpTool
 from engine.interrupting import local_minutes, minutes_of
 from engine.lines import texts_of
+from engine.mcp_tools import McpServer
+from engine.mcp_tools import faults_of as mcp_server_faults
 from engine.phrases import LANGUAGES, normalise
 from web.agent_problems import Reading, agent_of
 from web.clips.wav import read_wav
@@ -26,7 +29,7 @@ Complaint = tuple[tuple[str, ...], str]
 
 def find_contradictions(reading: Reading, folder: Path) -> None:
     """Add to a reading what is impossible in it. `folder` is where the agent file stands."""
-    for paths, what in _of_http_tools(reading):
+    for paths, what in _of_tools(reading):
         reading.complain_of(paths, what)
     agent = agent_of(reading)
     if agent is None:
@@ -45,23 +48,39 @@ def _of_agent(agent: Agent, given: Collection[str]) -> Iterator[Complaint]:
         yield (at, "$.limits.idle_s"), what
 
 
+Part = TypeVar("Part", bound=msgspec.Struct)
+
+
 def http_tools_of(reading: Reading) -> dict[str, HttpTool]:
     """Those HTTP tools that are good by themselves, whatever else is wrong."""
+    return _good_ones(reading, "http_tools", HttpTool)
+
+
+def mcp_servers_of(reading: Reading) -> dict[str, McpServer]:
+    """Those MCP servers that are good by themselves."""
+    return _good_ones(reading, "mcp", McpServer)
+
+
+def _good_ones(reading: Reading, key: str, part: type[Part]) -> dict[str, Part]:
     found = {}
-    for name, keys in ((reading.data or {}).get("http_tools") or {}).items():
+    for name, keys in ((reading.data or {}).get(key) or {}).items():
         try:
-            found[name] = msgspec.convert(keys, HttpTool)
+            found[name] = msgspec.convert(keys, part)
         except msgspec.ValidationError:
             continue  # a fault already
     return found
 
 
-def _of_http_tools(reading: Reading) -> Iterator[Complaint]:
+def _of_tools(reading: Reading) -> Iterator[Complaint]:
     for name, tool in http_tools_of(reading).items():
         base = f"$.http_tools.{name}"
         if not TOOL_NAME.fullmatch(name):
             yield (base,), f"`{name}` cannot be a tool's name: use letters, digits, - and _, at most 64"
         for at, what in http_tool_faults(tool):
+            yield (f"{base}.{at}", base), what
+    for name, server in mcp_servers_of(reading).items():
+        base = f"$.mcp.{name}"
+        for at, what in mcp_server_faults(server):
             yield (f"{base}.{at}", base), what
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import yaml
 
-from actors.tools import Toolbox
+from actors.tools import Tool, Toolbox
 from actors.tools.http import RequestTool
-from actors.tools.outbound import Outbound
+from actors.tools.mcp import McpLine, RemoteTool, need_mcp
+from actors.tools.ways_out import WaysOut
 from engine.agent import Agent, agent_from
 from engine.errors import BadSettings
 from web.agent_env import agent_environment
 from web.agent_problems import Fault, Reading, read
-from web.agent_rules import find_contradictions, http_tools_of
+from web.agent_rules import find_contradictions, http_tools_of, mcp_servers_of
 
 _ROOT = Path(__file__).parent.parent
 _EXAMPLES = (_ROOT / "specs" / "agents", Path(__file__).parent / "examples")  # a checkout, an installed wheel
@@ -30,7 +31,7 @@ class LoadedAgent:
     agent: Agent
     toolbox: Toolbox = field(repr=False)
     path: Path
-    outbound: Outbound = field(default_factory=Outbound, repr=False)  # HTTP tools' way out: who runs calls closes it
+    ways_out: WaysOut = field(default_factory=WaysOut, repr=False)  # of its tools: who runs calls opens it
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -46,7 +47,7 @@ class Inspected:
     path: Path
     reading: Reading
     toolbox: Toolbox
-    outbound: Outbound = field(default_factory=Outbound)
+    ways_out: WaysOut = field(default_factory=WaysOut)
 
     @property
     def faults(self) -> list[Fault]:
@@ -62,18 +63,18 @@ def example(name: str = "bistro") -> Path:
     raise BadSettings(f"the example agent {name!r} is not installed; name an agent file with --agent")
 
 
-def load_agent(path: Path, env: Mapping[str, str] | None = None, *, outbound: Outbound | None = None) -> LoadedAgent:
+def load_agent(path: Path, env: Mapping[str, str] | None = None, *, ways_out: WaysOut | None = None) -> LoadedAgent:
     """The agent that a file describes.
 
     Args:
         env: what its `${…}` may name; the process's environment and `.env` when left out.
-        outbound: the way out of HTTP tools. One is enough for a process: a file read anew takes the one there is.
+        ways_out: of its HTTP and MCP tools. A file read anew in a running service takes the open ones.
 
     Raises:
         BadSettings: no such file, no YAML, unknown keys, impossible values, wrong types: all of them, a line each, with
             file, line, column, and what to do.
     """
-    return loaded(inspect_agent(path, env, outbound=outbound))
+    return loaded(inspect_agent(path, env, ways_out=ways_out))
 
 
 def loaded(found: Inspected) -> LoadedAgent:
@@ -90,10 +91,10 @@ def loaded(found: Inspected) -> LoadedAgent:
         agent = agent_from(found.reading.data)
     except msgspec.ValidationError as problem:
         raise BadSettings(f"agent file {path}: {problem}") from problem
-    return LoadedAgent(agent, found.toolbox, path, found.outbound)
+    return LoadedAgent(agent, found.toolbox, path, found.ways_out)
 
 
-def inspect_agent(path: Path, env: Mapping[str, str] | None = None, *, outbound: Outbound | None = None) -> Inspected:
+def inspect_agent(path: Path, env: Mapping[str, str] | None = None, *, ways_out: WaysOut | None = None) -> Inspected:
     """Read an agent file with its tools, and find all that is wrong.
 
     Raises:
@@ -108,11 +109,11 @@ def inspect_agent(path: Path, env: Mapping[str, str] | None = None, *, outbound:
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         return Inspected(path, Reading(faults=[_not_yaml(problem)]), Toolbox())
     find_contradictions(reading, path.parent)
-    outbound = outbound or Outbound()
-    return Inspected(path, reading, _toolbox(reading, path, outbound), outbound)
+    ways_out = ways_out or WaysOut()
+    return Inspected(path, reading, _toolbox(reading, path, ways_out), ways_out)
 
 
-def _toolbox(reading: Reading, path: Path, outbound: Outbound) -> Toolbox:
+def _toolbox(reading: Reading, path: Path, ways_out: WaysOut) -> Toolbox:
     """The agent's tools; what is wrong with them is one of the file's faults."""
     named = (reading.data or {}).get("tools")
     found: dict[str, Any] = {}
@@ -126,15 +127,34 @@ def _toolbox(reading: Reading, path: Path, outbound: Outbound) -> Toolbox:
         for twice in sorted(found.keys() & more.keys()):
             reading.complain_of((at,), f"{name}: the tool {twice!r} is in an earlier file too; a name means one tool")
         found |= more
+    for at, tool in (*_http_tools(reading, ways_out), *_mcp_tools(reading, path, ways_out)):
+        if tool.spec.name in found:
+            reading.complain_of((at,), f"there is another tool `{tool.spec.name}`; a name means one tool")
+        found[tool.spec.name] = tool
+    return Toolbox(found)
+
+
+def _http_tools(reading: Reading, ways_out: WaysOut) -> Iterator[tuple[str, Tool]]:
     for name, plan in http_tools_of(reading).items():
         at = f"$.http_tools.{name}"
-        if name in found:
-            reading.complain_of((at,), f"the tool `{name}` is in `tools` too; a name means one tool")
         try:
-            found[name] = RequestTool(name, plan, outbound)
+            yield at, RequestTool(name, plan, ways_out.http)
         except BadSettings as problem:
             reading.complain_of((f"{at}.url",), str(problem))
-    return Toolbox(found)
+
+
+def _mcp_tools(reading: Reading, path: Path, ways_out: WaysOut) -> Iterator[tuple[str, Tool]]:
+    servers = mcp_servers_of(reading)
+    if not servers:
+        return
+    try:
+        need_mcp()
+    except BadSettings as problem:
+        reading.complain_of(("$.mcp",), str(problem))
+    for name, plan in servers.items():
+        line = McpLine(name, plan, path.parent.absolute(), ways_out.mcp)
+        for tool, its_plan in plan.tools.items():
+            yield f"$.mcp.{name}.tools.{tool}", RemoteTool(tool, its_plan, line)
 
 
 def _not_yaml(problem: yaml.YAMLError | UnicodeDecodeError) -> Fault:

@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 import trio
 
+from actors.tools.ways_out import WaysOut
 from engine.errors import BadSettings
 from web.agents import LoadedAgent, load_agent
 
@@ -85,14 +86,14 @@ def _hashes(files: Iterable[Path]) -> dict[Path, bytes]:
     return found
 
 
-async def load_in_thread(path: Path) -> LoadedAgent:
-    """The agent, read and imported beside the calls.
+async def load_in_thread(path: Path, *, ways_out: WaysOut | None = None) -> LoadedAgent:
+    """The agent, read and imported beside the calls. Its tools use the ways out that are open, if there are any.
 
     Raises:
         BadSettings: it has faults, or its tools do not come back from their import.
     """
     with trio.move_on_after(LOAD_S):
-        return await trio.to_thread.run_sync(partial(load_agent, path), abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(partial(load_agent, path, ways_out=ways_out), abandon_on_cancel=True)
     raise BadSettings(f"{path}: its tools were not there after {LOAD_S:g} s")
 
 

@@ -19,7 +19,7 @@ from engine.errors import BadSettings, VapiTrouble
 from web.agents import LoadedAgent
 from web.assistant import Assistant, assistant_answer, assistant_body, call_bodies
 from web.clips import line_book
-from web.file_watch import EVERY_S, FileWatch, Watch, keep_current
+from web.file_watch import EVERY_S, FileWatch, Watch, keep_current, load_in_thread
 from web.settings import Settings
 from web.siblings import Place
 from web.vapi_hooks import VapiDoor
@@ -60,7 +60,8 @@ class Versions:
         """Take what changes, until cancelled."""
         async with trio.open_nursery() as nursery:
             take = partial(self.take, nursery)
-            await keep_current(self.newest.path, watch or FileWatch(lambda: self.files), take)
+            load = partial(load_in_thread, ways_out=self.newest.ways_out)
+            await keep_current(self.newest.path, watch or FileWatch(lambda: self.files), take, load=load)
 
     async def take(self, nursery: trio.Nursery, fresh: LoadedAgent) -> None:
         """Give it to the calls that come; update the assistant that Vapi keeps, in this nursery.
