@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
 import httpx
@@ -127,7 +127,7 @@ async def open_runtime(
     """
     async with (
         open_siblings(place) as siblings,
-        aclosing(loaded.outbound),
+        loaded.ways_out.open(),
         httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=3.0), limits=CONNECTIONS) as http,
         trio.open_nursery() as nursery,
     ):
