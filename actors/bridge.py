@@ -33,6 +33,7 @@ EARLY_AGENT_MS = 10_000  # what the agent says before Twilio's stream is there
 # Twilio sent nothing for so long: we keep Vapi's clock going (reference/vapi.md §4.3). Not sooner: what only came late
 # would be pulled apart by silence in the middle of a word.
 SILENT_GAP_S = 0.5
+JUDGED_S = 0.05  # no voice is known to be a false alarm sooner
 NOTHING = Voice.NOTHING
 FALSE_ALARMS = frozenset({"noise", "no words", "echo"})  # the detector learns from these
 SETTLE_BYTES = 500 * BYTES_PER_MS  # so much of the recording is worked out in one go
@@ -58,9 +59,10 @@ class Bridge:
     __slots__ = (
         "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_ms", "_began_at",
         "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_heard_db",
-        "_interruptions", "_judge", "_line", "_line_given_back", "_line_over", "_note", "_onset_at", "_playout",
-        "_post", "_pre_roll", "_said_db", "_saying", "_spoke_early", "_tap", "_told_utterance", "_voice", "_words",
-        "_writer", "call_id", "early_dropped_ms", "frames_in", "frames_out",
+        "_interruptions", "_judge", "_line", "_line_given_back", "_line_over", "_note", "_odd_ms", "_onset_at",
+        "_onset_line_ms", "_onset_told_at", "_playout", "_post", "_pre_roll", "_said_db", "_saying", "_spoke_early",
+        "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id", "early_dropped_ms", "frames_in",
+        "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -95,7 +97,8 @@ class Bridge:
         self._pre_roll: list[bytes] = []
         self._spoke_early = False
         self._early = bytearray()
-        self._onset_at = 0.0
+        self._onset_at = self._onset_line_ms = self._onset_told_at = 0.0
+        self._odd_ms = 0.0  # of the caller's audio, what came in messages of other lengths than a frame's
         self._caller_at = 0.0
         self._agent_opened_at = 0.0
         self._agent_came = False
@@ -138,13 +141,25 @@ class Bridge:
             if change is not NOTHING:
                 self._voice_changed(change, now)
             return now
+        self._odd_ms += duration_ms(mulaw) - FRAME_MS
         for start in range(0, len(mulaw), FRAME_BYTES):
             self._voice_changed(self._voice.feed(mulaw[start : start + FRAME_BYTES]), now)
         return now
 
+    @property
+    def _line_ms(self) -> float:
+        """The line's own clock: so much of the caller's audio has come (`engine.playout`)."""
+        return self.frames_in * FRAME_MS + self._odd_ms
+
+    def _line_ms_at(self, now: float) -> float:
+        """As `_line_ms`, and how far into the frame that has not come yet: exact on a line without jitter."""
+        return self._line_ms + min((now - self._caller_at) * 1000, FRAME_MS - 1.0)
+
     def _voice_changed(self, change: Voice, now: float) -> None:
         if change is Voice.STARTED:
             self._onset_at = now - self._voice.onset_ms_ago / 1000
+            self._onset_line_ms = self._line_ms - self._voice.onset_ms_ago
+            self._onset_told_at = now
             self._audible_ms = 0.0
             self._post(e.CallerVoice(at=now, onset_at=self._onset_at))
         elif change is Voice.STOPPED:
@@ -190,10 +205,12 @@ class Bridge:
 
     def mark_returned(self, name: str) -> None:
         now = self._clock()
+        line_s = self._line_ms_at(now) / 1000
         certificate = self._certificate
         if certificate is not None and name == certificate.proof_mark and certificate.silent_at is None:
-            certificate.silent_at, certificate.marks_back = now, self._playout.marks_back
-        self._make(self._playout.mark_returned(name, now))
+            certificate.proved(now, self._playout.marks_back, self._playout.silenced(line_s))
+            self._audible_ms = certificate.audible_ms
+        self._make(self._playout.mark_returned(name, now, line_s))
 
     def digit_pressed(self, digit: str) -> None:
         self._post(e.DigitPressed(at=self._clock(), digit=digit))
@@ -339,7 +356,8 @@ class Bridge:
         """Open the gate: the agent goes on with the frame that was not heard, or begins."""
         now = self._clock()
         if reason in FALSE_ALARMS:
-            self._voice.dismiss()
+            if now - self._onset_told_at >= JUDGED_S:  # else it is a new voice, of which the engine is yet to hear
+                self._voice.dismiss()
             self._learn_echo(now)
         if self._certificate is not None:
             self._certificate.decide(now, "resumed", reason)
@@ -352,16 +370,29 @@ class Bridge:
         self._interruptions += 1
         heard_voice = self._voice.speaking or now - self._onset_at < RECENT_VOICE_S
         onset_at = self._onset_at if heard_voice and self._onset_at else now
+        onset_line_ms = self._onset_line_ms
         if onset_at == now:
             self._audible_ms = 0.0  # what an earlier voice had heard is not of this one
+            onset_line_ms = self._line_ms_at(now)
+        before_ms = self._audible_ms
         self._audible_ms += max(0.0, now - max(onset_at, self._playout.audible_since)) * 1000
         self._certificate = certificate = Certificate(
-            self._interruptions, onset_at, now, cut, held, self._began_at, self._audible_ms
+            self._interruptions,
+            onset_at,
+            now,
+            cut,
+            held,
+            self._began_at,
+            self._audible_ms,
+            onset_line_ms=onset_line_ms,
+            audible_before_ms=before_ms,
         )
         self._ears.cleared()
         line, writer = self._line, self._writer
         if line is not None and writer is not None:
             line.drop_unsent_audio()
+            if self._playout.last_mark:
+                line.send_text(writer.mark(self._playout.last_mark))
             line.send_text(writer.clear())
             self._make([self._playout.probe(certificate.proof_mark, now)])
 

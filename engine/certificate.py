@@ -25,6 +25,8 @@ class Certificate:
         held: the agent was held first; otherwise dropped at once.
         began_at: when the call began.
         audible_ms: so much of the agent was heard between the onset and the cut.
+        audible_before_ms: as much of it as an earlier cut, after the same onset, has told.
+        onset_line_ms: the onset by the line's own clock (`engine.playout`).
         cut: what of the agent's speech was heard and what was not, at that moment.
     """
 
@@ -35,6 +37,8 @@ class Certificate:
     held: bool = True
     began_at: float = 0.0
     audible_ms: float = 0.0
+    onset_line_ms: float = 0.0
+    audible_before_ms: float = 0.0
     silent_at: float | None = None
     marks_back: int = 0
     decided_at: float | None = None
@@ -46,6 +50,17 @@ class Certificate:
     def proof_mark(self) -> str:
         """The name of the mark behind `clear`."""
         return f"c-{self.n}"
+
+    def proved(self, at: float, marks_back: int, cut: Cut | None) -> None:
+        """The mark behind `clear` is back, and with it the better knowledge of what had been heard."""
+        self.silent_at, self.marks_back = at, marks_back
+        if cut is None:
+            self.audible_ms += (at - self.cut_at) * 500  # half of the way there and back
+            return
+        self.cut = cut
+        if cut.since_line_ms is not None and cut.until_line_ms is not None:
+            heard_ms = cut.until_line_ms - max(self.onset_line_ms, cut.since_line_ms)
+            self.audible_ms = self.audible_before_ms + max(0.0, heard_ms)
 
     def decide(self, at: float, decision: str, reason: str, words: str = "") -> None:
         """What became of it; only the first decision counts."""
@@ -65,11 +80,11 @@ class Certificate:
             return None if at is None else round((at - self.onset_at) * 1000, 1)
 
         silent_ms = since(self.silent_at)
-        landed_ms = 0.0 if self.silent_at is None else (self.silent_at - self.cut_at) * 500  # half of the way and back
         return {
             "n": self.n,
             "utterance": self.cut.utterance,
             "onset_at": round(self.onset_at - self.began_at, 4),
+            "onset_line_ms": round(self.onset_line_ms, 1),
             "hold_ms": since(self.cut_at) if self.held else None,
             "clear_ms": since(self.cut_at),
             "silent_ms": silent_ms,
@@ -80,5 +95,5 @@ class Certificate:
             "words": self.words,
             "heard_ms": round(self.cut.heard_ms, 1),
             "unheard_ms": round(self.cut.unheard_ms, 1),
-            "still_heard_ms": round(self.audible_ms + landed_ms, 1),
+            "still_heard_ms": round(self.audible_ms, 1),
         }

@@ -8,6 +8,11 @@ so a mark that comes late is known for what it is.
 The gate has three positions. *Open*: audio goes on to Twilio. *Held*: it waits here, and what Twilio had but had not
 played was taken back, so that `let_speak` goes on with the very frame that the caller did not hear. *Shut*: it is
 dropped, until a moment that is given; from then on the gate is held.
+
+Where the ear is, is told by two clocks. The send clock (`now`) is ours and knows nothing of the line. The line's own
+clock counts the caller's audio that came on the same socket: a mark that comes behind so many frames left Twilio with
+them, however long the network held them all (TCP keeps the order). By it a held speech goes on with the right frame on
+a line with jitter too.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from math import inf
+from math import ceil, floor, inf
 
 from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, duration_ms, padded
 from engine.voice import is_silent
@@ -51,6 +56,13 @@ class Done:
 
 Move = Audio | Mark | Started | Done
 BYTES_PER_S = SAMPLE_RATE_HZ
+_NOT_YET = 0.001  # of a frame
+_DRIFT_S = 0.001  # a mark: two clocks never go at quite the same pace
+
+
+def _slot(line_s: float) -> int:
+    """Between which two of the caller's frames a moment of the line's clock lies: no jitter can change that."""
+    return floor(line_s * BYTES_PER_S / FRAME_BYTES + _NOT_YET)
 
 
 class Gate(Enum):
@@ -61,11 +73,32 @@ class Gate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the caller's ear was when the agent fell silent: in which utterance, how much of it heard, how much not."""
+    """Where the caller's ear was when the agent fell silent: in which utterance, how much of it heard, how much not.
+
+    `since_line_ms` and `until_line_ms`: when the last unbroken stretch of it was heard, by the line's clock.
+    """
 
     utterance: int
     heard_ms: float
     unheard_ms: float
+    since_line_ms: float | None = None
+    until_line_ms: float | None = None
+
+
+@dataclass(slots=True)
+class _Held:
+    """What `hold` took back, until the mark behind its `clear` tells where the ear really was."""
+
+    utterance: int
+    sent_bytes: int
+    taken_bytes: int
+    unheard_ms: float
+    zero_s: float  # by the line's clock, when the ear was at the utterance's start, …
+    is_known: bool  # … by a mark, or else by our own clock
+    since_bytes: int  # where in the utterance this unbroken stretch began
+    marks: dict[str, int]  # that were not back: how far into the utterance
+    back: list[tuple[float, int]] = field(default_factory=list)  # by the line's clock
+    waits: bool = True  # it can still be put right
 
 
 @dataclass(slots=True)
@@ -91,17 +124,18 @@ class Playout:
     """
 
     __slots__ = (
-        "_cleared", "_closed", "_empty_at", "_first_at", "_gap_s", "_gaps", "_heard_bytes", "_kept", "_kept_bytes",
-        "_lag_s", "_later", "_least_prebuffer_s", "_log", "_log_bytes", "_mark_every_bytes", "_marked_bytes",
-        "_most_bytes", "_outstanding", "_piece", "_prebuffer_s", "_probes", "_prune_at", "_pushed_at", "_rtt_s",
-        "_running", "_sent_bytes", "_shut_until", "_waiting", "_waiting_ours", "audible_since", "dropped_ms",
-        "gap_ms", "gate", "last_ms", "late_marks", "marks_back", "ours", "stale_ms", "utterance",
+        "_behind_bytes", "_cleared", "_closed", "_empty_at", "_first_at", "_gap_s", "_gaps", "_heard_bytes",
+        "_held", "_kept", "_kept_bytes", "_lag_s", "_later", "_least_prebuffer_s", "_line_s", "_log", "_log_bytes",
+        "_mark_every_bytes", "_mark_soon", "_marked_bytes", "_most_bytes", "_outstanding", "_piece", "_prebuffer_s",
+        "_probes", "_prune_at", "_pushed_at", "_rtt_s", "_running", "_sent_bytes", "_shut_until", "_since_bytes",
+        "_waiting", "_waiting_ours", "_zero_is_known", "_zero_s", "audible_since", "dropped_ms", "gap_ms", "gate",
+        "last_mark", "last_ms", "late_marks", "marks_back", "ours", "stale_ms", "utterance",
     )  # fmt: skip
 
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
     MARK_PATIENCE_S = 2.0  # a mark this much later than its audio will not come any more
     MOST_PREBUFFER_S = 0.42
-    REMEMBERED_BYTES = 2 * FRAME_BYTES  # of what was heard, by the clock: it may be a little wrong
+    REMEMBERED_BYTES = 10 * FRAME_BYTES  # of what was heard, by the clock: it may be wrong by the line's jitter
 
     def __init__(self, *, prebuffer_ms: int = 60, mark_every_ms: int = 200, most_ms: int = 30_000) -> None:
         self._least_prebuffer_s = self._prebuffer_s = prebuffer_ms / 1000
@@ -114,6 +148,7 @@ class Playout:
         self.stale_ms = 0.0  # agent audio that came while the gate was shut
         self.gap_ms = 0.0  # silence in the middle of an utterance, because audio came too late
         self.late_marks = 0
+        self.last_mark = ""  # to be sent before the `clear` of `hold`
         self.audible_since = 0.0  # when the caller last began to hear something after silence
         self.last_ms = 0.0  # the length of the last utterance that is over
         self._shut_until = 0.0
@@ -142,6 +177,13 @@ class Playout:
         self._probes: dict[str, float] = {}
         self._rtt_s: float | None = None  # of a mark on an empty buffer
         self._lag_s = 0.0  # how much later than by our clock Twilio plays, beyond the round trip
+        self._line_s = inf  # our clock when the line's began, and the quickest mark on its way up
+        self._zero_s = -inf  # by the line's clock: when the ear was at the start of this utterance
+        self._behind_bytes = 0  # of unbroken sound before the present utterance
+        self._since_bytes = 0  # from here on Twilio had no gap that we know of
+        self._zero_is_known = False  # by a mark; else it is the soonest that it can have been
+        self._mark_soon = True  # after a start or a gap: where the ear is, is not known
+        self._held: _Held | None = None
 
     @property
     def busy(self) -> bool:
@@ -166,16 +208,14 @@ class Playout:
             or self._sent_bytes + size - self._marked_bytes >= self._mark_every_bytes
         ):
             return False
+        empty_at = self._empty_at
+        if empty_at <= now:
+            return False
+        self._empty_at = empty_at + size / BYTES_PER_S
         self._sent_bytes += size
         self._log.append(mulaw)
         self._log_bytes += size
         self._pushed_at = now
-        empty_at = self._empty_at
-        if empty_at > now:
-            self._empty_at = empty_at + size / BYTES_PER_S
-        else:
-            self._ran_dry(now)
-            self._empty_at = now + size / BYTES_PER_S
         return True
 
     def push(self, mulaw: bytes, now: float, *, ours: bool = False) -> list[Move]:
@@ -264,9 +304,15 @@ class Playout:
     # --- the gate ---------------------------------------------------------------------------------------------------
 
     def hold(self, now: float) -> Cut:
-        """Silence the agent and keep what was not heard. Twilio must be told `clear` by the caller of this."""
+        """Silence the agent and keep what was not heard.
+
+        Twilio must be told by the caller of this: `last_mark`, if there is one, and then `clear`, which sends it back.
+        """
         heard_ms = self.heard_ms(now)
+        self.last_mark = ""
         if self.gate is OPEN:
+            if self._sent_bytes > self._marked_bytes:
+                self.last_mark = self._next_mark()
             self._take_back(now)
             self.gate = HELD
         return Cut(self.utterance, heard_ms, self.unheard_ms)
@@ -291,11 +337,16 @@ class Playout:
         if self.gate is OPEN:
             return []
         self.gate = OPEN
+        if self._held is not None:
+            self._held.waits = False
+        self._lose_the_ear(now)
         self._empty_at = max(self._empty_at, now)  # the pause was ours: nothing came too late
         self.audible_since = now
         moves: list[Move] = []
         while self._kept:
             moves += self._put(self._kept.pop(0), now)
+            if self._mark_is_due:
+                moves += self._mark(now)
         self._kept_bytes = 0
         moves += self._send(now)
         if self._running and self._closed and not self._later:
@@ -304,9 +355,36 @@ class Playout:
 
     def _take_back(self, now: float) -> None:
         """What Twilio has and has not played becomes ours again."""
-        unplayed = min(self._unplayed_bytes(now), self._log_bytes)
+        unplayed = min(self._unplayed_bytes(now), self._log_bytes) if self._running else 0
         unplayed = min((unplayed + FRAME_BYTES // 2) // FRAME_BYTES * FRAME_BYTES, self._log_bytes)
-        wanted = unplayed
+        self._held = None
+        if self._running:
+            marks = dict(self._outstanding)
+            self._held = _Held(
+                self.utterance,
+                self._sent_bytes,
+                unplayed,
+                0.0,
+                self._zero_s,
+                self._zero_is_known,
+                self._since_bytes,
+                marks,
+            )
+        self._take(unplayed)
+        self._cleared = {name for name, _ in self._outstanding}
+        self.marks_back = 0
+        self._outstanding.clear()
+        self._empty_at = now
+        if self._held is not None:
+            self._held.unheard_ms = self.unheard_ms
+
+    def _take(self, wanted: int) -> None:
+        """So many bytes more of what was sent are ours again; or fewer, where it is below 0."""
+        self._log_bytes -= wanted
+        self._kept_bytes += wanted
+        self._sent_bytes -= wanted  # below 0: the end of what was before this utterance was taken back too
+        self._marked_bytes = min(self._marked_bytes, self._sent_bytes)
+        self._heard_bytes = min(self._heard_bytes, self._sent_bytes)
         while wanted > 0:
             piece = self._log.pop()
             if len(piece) > wanted:
@@ -314,15 +392,52 @@ class Playout:
                 piece = piece[len(piece) - wanted :]
             self._kept.insert(0, piece)
             wanted -= len(piece)
-        self._log_bytes -= unplayed
-        self._kept_bytes = unplayed
-        self._sent_bytes = max(0, self._sent_bytes - unplayed)
-        self._marked_bytes = min(self._marked_bytes, self._sent_bytes)
-        self._cleared = {name for name, _ in self._outstanding}
-        self.marks_back = 0
-        self._outstanding.clear()
-        self._heard_bytes = min(self._heard_bytes, self._sent_bytes)
-        self._empty_at = now
+        while wanted < 0:
+            piece = self._kept.pop(0)
+            if len(piece) > -wanted:
+                self._kept.insert(0, piece[-wanted:])
+                piece = piece[:-wanted]
+            self._log.append(piece)
+            wanted += len(piece)
+
+    def silenced(self, line_s: float) -> Cut | None:
+        """The mark behind the `clear` of `hold` or `drop` is back: where the caller's ear was when it fell silent.
+
+        What waits is put right by it, if it still waits. None where nothing is known beyond what `hold` told.
+
+        Args:
+            line_s: seconds of the caller's audio that came before it.
+        """
+        held, self._held = self._held, None
+        if held is None:
+            return None
+        zero_s, is_known = held.zero_s, held.is_known
+        reached, most = 0, held.sent_bytes
+        line_s = min((at_s for at_s, position in held.back if position == most), default=line_s)  # `clear` sent it back
+        slot = _slot(line_s)
+        for at_s, position in held.back:
+            if _slot(at_s) >= slot:  # together with the last one: `clear` sent it back too
+                most, line_s = min(most, position), min(line_s, at_s)
+            elif position > reached:
+                reached = position
+                if not is_known:
+                    zero_s, is_known = at_s - position / BYTES_PER_S, True
+        if not is_known:
+            zero_s += self._rtt_s if self._rtt_s is not None else -inf
+        if zero_s == -inf:
+            return None
+        frames = ceil((line_s - zero_s) * BYTES_PER_S / FRAME_BYTES - _NOT_YET)  # what was begun was heard to its end
+        ear = min(frames * FRAME_BYTES, most)  # below 0: what was still heard is what was before this utterance
+        if reached:
+            ear = max(ear, reached)
+        heard = max(ear, 0)
+        more = held.sent_bytes - ear - held.taken_bytes
+        if held.waits and self._running and self.utterance == held.utterance and self.gate is HELD:
+            self._take(min(max(more, -self._kept_bytes), self._log_bytes))
+        unheard_ms = max(0.0, held.unheard_ms + duration_ms(more))
+        since_ms = zero_s * 1000 + held.since_bytes / BYTES_PER_MS
+        until_ms = zero_s * 1000 + ear / BYTES_PER_MS
+        return Cut(held.utterance, duration_ms(heard), unheard_ms, since_ms, until_ms)
 
     @property
     def unheard_ms(self) -> float:
@@ -337,8 +452,14 @@ class Playout:
         self._probes[name] = now
         return Mark(name)
 
-    def mark_returned(self, name: str, now: float) -> list[Move]:
-        """Twilio returned a mark: all before it was heard, or was cleared long ago."""
+    def mark_returned(self, name: str, now: float, line_s: float | None = None) -> list[Move]:
+        """Twilio returned a mark: all before it was heard, or was cleared long ago.
+
+        Args:
+            line_s: seconds of the caller's audio that came before it on the same socket.
+        """
+        if line_s is not None:
+            self._line_s = min(self._line_s + _DRIFT_S, now - line_s)
         sent_at = self._probes.pop(name, None)
         if sent_at is not None:
             rtt_s = now - sent_at
@@ -348,6 +469,9 @@ class Playout:
             if name in self._cleared:
                 self._cleared.discard(name)
                 self.marks_back += 1
+                held = self._held
+                if held is not None and line_s is not None and name in held.marks:
+                    held.back.append((line_s, held.marks[name]))
             else:
                 self.late_marks += 1
             return []
@@ -355,12 +479,15 @@ class Playout:
             waiting, position = self._outstanding.pop(0)
             self._heard_bytes = max(self._heard_bytes, position)
             if waiting == name:
-                self._measure_lag(position, now)
+                self._measure_lag(position, now, line_s)
                 break
         return self._check_done()
 
-    def _measure_lag(self, position: int, now: float) -> None:
+    def _measure_lag(self, position: int, now: float, line_s: float | None) -> None:
         """The mark tells when its audio was really played; the send clock does not know of a late start."""
+        if line_s is not None:
+            self._zero_s, self._zero_is_known = line_s - position / BYTES_PER_S, True
+            now = min(now, self._line_s + line_s)  # as if the line had held up nothing
         if self._rtt_s is None:
             return
         by_clock = self._empty_at - (self._sent_bytes - position) / BYTES_PER_S
@@ -368,7 +495,7 @@ class Playout:
 
     def _unplayed_bytes(self, now: float) -> int:
         left_s = self._empty_at + self._lag_s - now
-        return int(left_s * BYTES_PER_S) if left_s > 0 else 0
+        return int(left_s * BYTES_PER_S + 1e-6) if left_s > 0 and self.gate is OPEN else 0
 
     def heard_ms(self, now: float) -> float:
         """How much of the present utterance the caller has heard: the send clock, never behind a returned mark."""
@@ -434,14 +561,17 @@ class Playout:
         audio = padded(bytes(self._waiting)) if self._closed else bytes(self._waiting[:whole])
         if audio:
             del self._waiting[: len(audio)]
-            moves += self._put(audio, now)
+            for start in range(0, len(audio), self._mark_every_bytes):
+                moves += self._put(audio[start : start + self._mark_every_bytes], now)
+                if self._mark_is_due:
+                    moves += self._mark(now)
         return [*moves, *self._mark(now)]
 
     def _put(self, audio: bytes, now: float) -> list[Move]:
         """Hand audio over to Twilio, and keep account of it."""
-        self._sent_bytes += len(audio)
-        if now > self._empty_at and self._sent_bytes > len(audio):
+        if now > self._empty_at and self._sent_bytes:
             self._ran_dry(now)
+        self._sent_bytes += len(audio)
         self._empty_at = max(self._empty_at, now) + duration_ms(audio) / 1000
         self._log.append(audio)
         self._log_bytes += len(audio)
@@ -459,6 +589,7 @@ class Playout:
     def _ran_dry(self, now: float) -> None:
         """The caller hears a gap in the middle of an utterance."""
         gap_s = now - self._empty_at
+        self._lose_the_ear(now)
         if gap_s < self.REST_S:
             self._gap_s = gap_s
 
@@ -470,6 +601,12 @@ class Playout:
             self._prebuffer_s = min(self._prebuffer_s + self._gap_s, self.MOST_PREBUFFER_S)
             self._gap_s = 0.0
 
+    def _lose_the_ear(self, now: float) -> None:
+        """Twilio was without audio: when it goes on, the next mark will tell."""
+        self._zero_s, self._zero_is_known = now - self._line_s - self._sent_bytes / BYTES_PER_S, False
+        self._since_bytes = self._sent_bytes
+        self._mark_soon = True
+
     def _start(self, now: float) -> None:
         self.utterance += 1
         self.ours = self._waiting_ours
@@ -478,24 +615,35 @@ class Playout:
             self._prebuffer_s = max(self._least_prebuffer_s, self._prebuffer_s * 0.9)
         self._piece = self._sent_bytes = self._marked_bytes = self._heard_bytes = self._gaps = 0
         self._lag_s = self._gap_s = 0.0
+        self._lose_the_ear(max(now, self._empty_at))
+        if self._empty_at > now:
+            self._since_bytes = -self._behind_bytes
         self._outstanding.clear()
         if self._empty_at <= now:
             self.audible_since = self._empty_at = now
 
-    def _mark(self, now: float) -> list[Move]:
+    @property
+    def _mark_is_due(self) -> bool:
         unmarked = self._sent_bytes - self._marked_bytes
+        return unmarked >= self._mark_every_bytes or (self._mark_soon and unmarked > 0)
+
+    def _mark(self, now: float) -> list[Move]:
         resting = self._closed or now - self._pushed_at >= self._prebuffer_s
-        if unmarked <= 0 or (unmarked < self._mark_every_bytes and not resting):
+        if not self._mark_is_due and (not resting or self._sent_bytes <= self._marked_bytes):
             return []
-        if self._gap_s:
+        if self._gap_s and (resting or not self._mark_soon):
             self._judge_gap(now)
+        self._mark_soon = False
+        if self._log_bytes > self._prune_at:
+            self._prune(now)
+        return [Mark(self._next_mark())]
+
+    def _next_mark(self) -> str:
         self._piece += 1
         self._marked_bytes = self._sent_bytes
         name = f"u-{self.utterance}.{self._piece}"
         self._outstanding.append((name, self._sent_bytes))
-        if self._log_bytes > self._prune_at:
-            self._prune(now)
-        return [Mark(name)]
+        return name
 
     def _check_done(self) -> list[Move]:
         unfinished = self._waiting or self._kept or self._outstanding or self._sent_bytes > self._marked_bytes
@@ -508,6 +656,7 @@ class Playout:
     def _forget(self) -> None:
         if self._running:
             self.last_ms = duration_ms(self._sent_bytes)
+            self._behind_bytes = self._sent_bytes - self._since_bytes
         self._waiting.clear()
         self._kept.clear()
         self._kept_bytes = 0
