@@ -95,7 +95,8 @@ class ToolNews:
             await trio.sleep(VAPI_STOPS_S)
             if is_calm(self._host.call):
                 return
-            self._calm = self._calm or trio.Event()
+            if self._calm is None:
+                self._calm = trio.Event()
             await self._calm.wait()
 
     def _note(self, run: ToolRun, how: str, *, wanted: bool) -> None:
