@@ -111,16 +111,23 @@ def _place_faults(tool: HttpTool) -> Iterator[Fault]:
     """Places that nothing fills, and parameters that fill nothing. Tells known names only: a secret may hold braces."""
     known = [*tool.parameters, *OF_THE_CALL]
     used: set[str] = set()
-    for key in ("url", "headers", "query", "body", "form"):
-        for name in names_in(getattr(tool, key)):
+    for at, value in _templates(tool):
+        for name in names_in(value):
             used.add(name)
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {{{near[0]}}}?" if near else f"known are {', '.join(known)}"
-                yield key, f"`{key}` holds a place {{…}} that is no parameter; {hint}"
+                yield at, f"`{at.split('.')[-1]}` holds a place {{…}} that is no parameter; {hint}"
     for name in tool.parameters:
         if name not in used:
             yield f"parameters.{name}", f"`{name}` is used nowhere: put {{{name}}} into url, query, headers or body"
+
+
+def _templates(tool: HttpTool) -> Iterator[tuple[str, object]]:
+    """Everything that may hold places, and where it stands."""
+    yield from (("url", tool.url), ("body", tool.body))
+    for key in ("headers", "query", "form"):
+        yield from ((f"{key}.{name}", value) for name, value in getattr(tool, key).items())
 
 
 def _policy_faults(tool: HttpTool) -> Iterator[Fault]:

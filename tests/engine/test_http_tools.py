@@ -449,7 +449,7 @@ def test_a_good_tool_has_no_fault() -> None:
         ({"headers": {"Idempotency-Key": "b"}}, "headers.Idempotency-Key", "leave it out"),
         ({"headers": {"A B": "b"}}, "headers.A B", "is no header name"),
         ({"headers": {"A": "s3cret\nB: c"}}, "headers.A", "one line of ASCII"),
-        ({"headers": {"A": "s3cret{b}"}}, "headers", "is no parameter"),
+        ({"headers": {"A": "s3cret{b}"}}, "headers.A", "is no parameter"),
         ({"body": {"a": 1}}, "body", "a GET has no `body`"),
         ({"method": "POST", "body": {"a": 1}, "form": {"a": 1}}, "form", "not both"),
         ({"method": "POST", "body": {"a": object()}}, "body", "not JSON"),
