@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.builtin_tools import Builtins
 from engine.http_tools import HttpTool
 from engine.mcp_tools import McpServer
 
@@ -179,6 +180,7 @@ class Agent(_Strict, frozen=True):
     assistant_id: str | None = None  # … the id of one that exists
     tools: str | tuple[str, ...] | None = None  # Python files beside this one, with functions marked @tool
     http_tools: dict[str, HttpTool] = {}  # tools that are one HTTP request each, without code
+    builtins: Builtins = Builtins()  # end the call, transfer it, press keys, take a message
     mcp: dict[str, McpServer] = {}  # servers, and which of their tools the agent may use
     fallback: Fallback = Fallback()
     limits: Limits = Limits()

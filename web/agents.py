@@ -11,11 +11,14 @@ import msgspec
 import yaml
 
 from actors.tools import Tool, Toolbox
+from actors.tools.builtin import builtin_tools
 from actors.tools.http import RequestTool
 from actors.tools.mcp import McpLine, RemoteTool, need_mcp
 from actors.tools.ways_out import WaysOut
 from engine.agent import Agent, agent_from
+from engine.builtin_tools import Builtins
 from engine.errors import BadSettings
+from engine.tools import toolbox_faults
 from web.agent_env import agent_environment
 from web.agent_problems import Fault, Reading, read
 from web.agent_rules import find_contradictions, http_tools_of, mcp_servers_of
@@ -127,11 +130,23 @@ def _toolbox(reading: Reading, path: Path, ways_out: WaysOut) -> Toolbox:
         for twice in sorted(found.keys() & more.keys()):
             reading.complain_of((at,), f"{name}: the tool {twice!r} is in an earlier file too; a name means one tool")
         found |= more
-    for at, tool in (*_http_tools(reading, ways_out), *_mcp_tools(reading, path, ways_out)):
+    for at, tool in (*_builtins(reading), *_http_tools(reading, ways_out), *_mcp_tools(reading, path, ways_out)):
         if tool.spec.name in found:
             reading.complain_of((at,), f"there is another tool `{tool.spec.name}`; a name means one tool")
         found[tool.spec.name] = tool
+    for fault in toolbox_faults(tool.spec for tool in found.values()):
+        reading.complain_of(("$.tools",), fault)
     return Toolbox(found)
+
+
+def _builtins(reading: Reading) -> Iterator[tuple[str, Tool]]:
+    """The built-in tools; a wrong key of theirs is complained of by type already."""
+    try:
+        builtins = msgspec.convert((reading.data or {}).get("builtins") or {}, Builtins)
+    except msgspec.ValidationError:
+        return
+    for tool in builtin_tools(builtins):
+        yield "$.builtins", tool
 
 
 def _http_tools(reading: Reading, ways_out: WaysOut) -> Iterator[tuple[str, Tool]]:

@@ -26,7 +26,9 @@ def go_on(step: NextStep) -> str:
     response = VoiceResponse()
     if step.words:
         response.say(_speakable(step.words))
-    if step.number:
+    if step.number and step.number.startswith(("sip:", "sips:")):
+        response.dial().sip(step.number)
+    elif step.number:
         response.dial(step.number)
     response.hangup()
     return str(response)

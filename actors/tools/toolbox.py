@@ -47,11 +47,12 @@ class Toolbox:
         Raises:
             BadSettings: the file is not there, does not run, or marks nothing; the message names the line.
         """
-        found = functions_of(path)
-        try:
-            return cls.of(found)
-        except BadSettings as problem:
-            raise BadSettings(f"{path}: {problem}") from problem
+        tools: dict[str, Tool] = {}
+        for tool in functions_of(path):  # an `undo` may be in another file
+            if tool.spec.name in tools:
+                raise BadSettings(f"{path}: there are two tools named {tool.spec.name}: rename one")
+            tools[tool.spec.name] = tool
+        return cls(tools)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

@@ -27,6 +27,7 @@ TRANSPORT = {
     "audioFormat": {"format": "mulaw", "container": "raw", "sampleRate": 8000},
 }
 MOST_NAME_CHARS = 40
+SLOW_MS = 3000  # without an answer for so long a tool is slow (Vapi takes 100 to 120,000)
 MOST_WORDS = 10  # of `numWords` (§11.2)
 LONGEST_VOICE_S, LONGEST_BACKOFF_S = 0.5, 10.0
 
@@ -75,8 +76,9 @@ def assistant_body(
     """
     body = dict(assistant)
     model = dict(body.get("model") or {})
-    if tools:
-        model["tools"] = [*(model.get("tools") or []), *(function_tool(spec, server) for spec in tools)]
+    shown = [spec for spec in tools if not spec.hidden]
+    if shown:
+        model["tools"] = [*(model.get("tools") or []), *(function_tool(spec, server) for spec in shown)]
     if model:
         body["model"] = model
     body.setdefault("backgroundSound", "off")  # a constant office hum would be mixed into the audio
