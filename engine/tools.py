@@ -26,9 +26,9 @@ class ToolEffect(StrEnum):
 class ToolLines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What Callscope or Vapi says while a tool runs. Empty: the lines of `silence`."""
 
-    start: tuple[Line, ...] = ()  # said when it starts, by Vapi (`request-start`, vapi.md §8.4)
-    slow: tuple[Line, ...] = ()  # said when it takes long (`request-response-delayed`)
-    failed: tuple[Line, ...] = ()  # said when it failed (`request-failed`)
+    start: tuple[Line, ...] = ()  # the first is said when it starts, by Vapi (`request-start`, vapi.md §8.4)
+    slow: tuple[Line, ...] = ()  # one after the other when it takes long (`request-response-delayed`)
+    failed: tuple[Line, ...] = ()  # the first is said when it failed (`request-failed`)
 
 
 class Breaker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""The built-in tools: orders to the call that they run in. What an agent file says of them is `engine.builtin_tools`."""
+"""The built-in tools: orders to the call that they run in. What agent files say of them: `engine.builtin_tools`."""
 
 from __future__ import annotations
 

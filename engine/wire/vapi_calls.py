@@ -35,7 +35,24 @@ LONGEST_VOICE_S, LONGEST_BACKOFF_S = 0.5, 10.0
 def function_tool(spec: ToolSpec, server: Mapping[str, Any]) -> dict[str, Any]:
     """One of our tools as Vapi's model sees it (§8.1)."""
     function = {"name": spec.name, "description": spec.description[:999], "parameters": vapi_schema(spec.parameters)}
-    return {"type": "function", "async": False, "function": function, "server": dict(server)}
+    tool = {"type": "function", "async": False, "function": function, "server": dict(server)}
+    messages = tool_messages(spec)
+    return tool | ({"messages": messages} if messages else {})
+
+
+def tool_messages(spec: ToolSpec) -> list[dict[str, Any]]:
+    """What Vapi says while the tool runs (§8.4): one line when it starts or fails, and each slow line in its turn.
+
+    `contents` is no choice of words: it holds the same words in several languages.
+    """
+    lines = spec.policy.lines
+    start = [{"type": "request-start", "content": words} for words in lines.start[:1]]
+    slow = [
+        {"type": "request-response-delayed", "content": words, "timingMilliseconds": SLOW_MS * number}
+        for number, words in enumerate(lines.slow, 1)
+    ]
+    failed = [{"type": "request-failed", "content": words} for words in lines.failed[:1]]
+    return [*start, *slow, *failed]
 
 
 def stop_speaking_plan(turns: Turns, *, by_keyword: bool) -> dict[str, Any]:
