@@ -15,7 +15,7 @@ from engine.audio import LINEAR
 from web.bench.corpus import level_of
 from web.bench.report import write_json
 from web.bench.turns import HEADLINE, Plan, in_virtual_time, naive_house, new_result, one_call, over_sockets, play
-from web.bench.turns_report import GOALS, goals_met, print_turns
+from web.bench.turns_report import GOALS, goals_met, misses, print_turns
 from web.bench.turns_scenes import CONDITIONS, background_at, calls, false_sounds, levelled, true_sounds
 from web.bench.turns_tally import Tally, percentiles, together
 
@@ -119,6 +119,14 @@ def test_goals_can_be_missed() -> None:
     tally.lost_frames += [-1.1]
     missed = {what for what, met in goals_met(result).items() if not met}
     assert missed == {"false ones that ended a speech", "longest silence, ms", "lost or repeated, frames"}
+    loud = result.ours["5 dB noise"] = Tally(calls=1)
+    tally.calls = 1
+    loud.count_overlaps([(0.0, 100.0)], "x")
+    told = misses(result.figures())
+    assert len(told) == 4 and "two voices at once: 1 in 5 dB noise: noise as loud" in "".join(told), (
+        "and it is said why"
+    )
+    assert sum("not known why" in line for line in told) == 3
 
 
 def test_without_a_checkout_the_peer_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

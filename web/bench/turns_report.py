@@ -64,6 +64,36 @@ _NOT_THEIRS = {"certificate and tap, frames"}  # it writes none
 _NOT_REAL = _NOT_THEIRS | {"words that Vapi never got"}  # nobody knows the truth there
 
 
+_HIDDEN = (
+    "noise as loud as the voice hides its beginning: the agent falls silent at the first words, not at the first sound"
+)
+WHY: Mapping[str, Mapping[str, str]] = {
+    "two voices at once": {
+        "10 dB noise": _HIDDEN,
+        "5 dB noise": _HIDDEN,
+        "loudspeaker": "the agent's own echo is as loud as the caller: without words a voice must be louder",
+        "late Vapi": "the words that decide come late, and a soft voice alone did not hold the agent",
+    },
+    "certificate and tap, frames": {
+        "rough line": "which part of a frame had been played when `clear` landed is lost in the line's jitter",
+    },
+}
+"""Where a goal is known to be missed, and why. A miss anywhere else is one to look into."""
+
+
+def misses(figures: Figures) -> list[str]:
+    """A sentence for each goal that was missed, and each condition that missed it."""
+    told = []
+    for goal in GOALS:
+        if goal.is_met(figures):
+            continue
+        for name, condition in figures["conditions"].items():
+            if condition["calls"] and goal.read(condition) is not None and not goal.is_met(condition):
+                why = WHY.get(goal.what, {}).get(name, "not known why: see the worst ones below")
+                told.append(f"missed: {goal.what}: {goal.found(condition)} in {name}: {why}")
+    return told
+
+
 def goals_met(result: Result) -> dict[str, bool]:
     """For each goal whether our virtual-time run met it."""
     figures = result.figures()
@@ -92,6 +122,8 @@ def print_turns(result: Result, console: Console) -> None:
     console.print(_conditions("virtual time", figures["conditions"]))
     if real:
         console.print(_conditions("over sockets, in real time", real["lines"]))
+    for line in misses(figures):
+        console.print(line, style="yellow")
     for what, where in figures["worst"].items():
         if where:
             console.print(f"{what}: {'; '.join(where[:3])}", style="dim")
