@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import msgspec
 
+from actors.scenario.plays import is_remote
 from engine.phrases import normalise
 from engine.scenario import Hears, Murmurs, Scenario, ToolCalled, head_of
 from web.agents import LoadedAgent
@@ -38,6 +39,8 @@ def impossible(scenario: Scenario, loaded: LoadedAgent | None) -> Iterator[tuple
             near = get_close_matches(name, tools, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(sorted(tools)) or 'none'}"
             yield at, f"agent {loaded.agent.name!r} has no tool `{name}`; {hint}"
+        elif at.endswith(".calls") and name not in scenario.tools and is_remote(loaded.toolbox.tools[name]):
+            yield at, f"`{name}` is a request over the network: give it an answer under `tools:`"
 
 
 def _moments(scenario: Scenario) -> Iterator[tuple[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Protocol
 
 import trio
 
 from actors.ports import Plane, VapiCalls
 from actors.supervisor import NextStep, Supervisor
-from actors.tools import Toolbox
+from actors.tools import Toolbox, ToolRunner
 from actors.world.house import CallscopeHouse, Ringing
 from engine.agent import Agent
 from engine.lines import LineBook
@@ -44,7 +45,13 @@ class ScenarioHouse(CallscopeHouse):
         super().__init__(plane, vapi_calls, agent=agent, toolbox=toolbox)
         self._twiml = twiml
         self.documents: list[str] = []  # in the order in which Twilio got them
-        services = replace(self.supervisor.services, lines=lines, wall_clock=lambda: wall_s, twilio=self)
+        services = replace(
+            self.supervisor.services,
+            lines=lines,
+            wall_clock=lambda: wall_s,
+            twilio=self,
+            runner=ToolRunner(rng=Random(0)),  # noqa: S311 — chance, no secret
+        )
         numbers = iter(range(1, 1 << 60))
         self.supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
 

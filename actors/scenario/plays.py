@@ -10,10 +10,12 @@ from typing import Any
 
 import trio
 
-from actors.scenario.virtual_time import guarded
+from actors.scenario.virtual_time import NotInVirtualTime, guarded
 from actors.tools import Tool, Toolbox, ToolContext, ToolProblem
 from engine.scenario import Answers, Crashes, Fails, Hangs, Real, ToolPlay
 from engine.tools import ToolEffect, ToolSpec
+
+_REMOTE = ("actors.tools.http", "actors.tools.mcp")
 
 
 class ToolCrash(Exception):
@@ -43,12 +45,13 @@ class ToolRuns:
 def toolbox_for(toolbox: Toolbox, plays: Mapping[str, ToolPlay], runs: ToolRuns) -> Toolbox:
     """The agent's tools as the scenario wants them; their arguments, policies and time-outs stay their own."""
     runs.changing = {tool.spec.name for tool in toolbox.tools.values() if tool.spec.effect is not ToolEffect.READ}
-    # COMPAT
-    if any(not hasattr(tool, "attempt") for tool in toolbox.tools.values()):
-        return replace(toolbox, tools={n: _old(t, plays.get(n, Real()), runs) for n, t in toolbox.tools.items()})
-    # END
     tools = {name: PlayedTool(tool, plays.get(name, Real()), runs) for name, tool in toolbox.tools.items()}
     return replace(toolbox, tools=tools)
+
+
+def is_remote(tool: Tool) -> bool:
+    """Whether running it is a request to somebody else: HTTP tools and tools of MCP servers."""
+    return type(tool).__module__.startswith(_REMOTE)
 
 
 class PlayedTool:
@@ -80,23 +83,11 @@ class PlayedTool:
                 raise ToolCrash("as the scenario wants it")
             case Hangs():
                 await trio.sleep_forever()
+        if is_remote(self._tool):
+            self._refused("is a request over the network")
+            raise NotInVirtualTime(f"{self.spec.name} is a request over the network")
         return await guarded(self._tool.attempt, self._refused, arguments, context)
 
     def _refused(self, what: str) -> None:
         self._runs.refused.setdefault(self.spec.name, what)
 
-
-# COMPAT
-def _old(tool: Any, play: ToolPlay, runs: ToolRuns) -> Any:
-    class Shim:
-        spec = tool.spec
-
-        async def attempt(self, arguments: Any, context: Any) -> Any:
-            return await tool.function(**arguments)
-
-    played = PlayedTool(Shim(), play, runs)  # type: ignore[arg-type]
-
-    async def run(**arguments: Any) -> Any:
-        return await played.attempt(arguments, None)  # type: ignore[arg-type]
-
-    return replace(tool, function=run)
