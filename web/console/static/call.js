@@ -73,7 +73,7 @@ class CallView {
     const seek = (ms) => this.seek(ms);
     this.diagram = new Diagram(diagram);
     this.timeline = new Timeline((ms) => this.#sought(ms));
-    this.player = new Player((ms, playing) => this.#played(ms, playing));
+    this.player = new Player((ms, playing) => this.#played(ms, playing), this.source.audio);
     this.journal = new Journal(seek);
     this.actions = new Actions(this.source, () => this.refresh.ask());
     this.chip = h("span", { class: "chip" });

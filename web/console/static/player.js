@@ -8,11 +8,14 @@ const SPEEDS = [0.5, 1, 1.5, 2];
 export class Player {
   #frame = 0;
 
-  /** @param onTime (ms, playing) => void: the call's clock, each frame while it plays. */
-  constructor(onTime) {
+  /**
+   * @param onTime (ms, playing) => void: the call's clock, each frame while it plays.
+   * @param audio the element that has the sound already, as in an exported file.
+   */
+  constructor(onTime, audio = h("audio", { preload: "auto" })) {
     this.onTime = onTime;
     this.offsetMs = 0;
-    this.audio = h("audio", { preload: "auto" });
+    this.audio = audio;
     this.button = h("button", { type: "button", class: "primary icon", "aria-label": "Play", disabled: true, onclick: () => this.toggle() }, "▶");
     this.time = h("span", { class: "num mono time" }, "0:00.000");
     this.speed = h("select", { "aria-label": "Speed", onchange: () => (this.audio.playbackRate = Number(this.speed.value)) },
@@ -25,9 +28,8 @@ export class Player {
   }
 
   load(url, offsetMs = 0) {
-    if (this.audio.getAttribute("src") === url) return;
     this.offsetMs = offsetMs;
-    this.audio.src = url;
+    if (this.audio.getAttribute("src") !== url) this.audio.src = url;
     this.button.disabled = false;
     setText(this.note, "");
   }

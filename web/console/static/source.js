@@ -68,13 +68,13 @@ export class FrozenSource {
   frozen = true;
 
   constructor(data, audio) {
-    Object.assign(this, { data, audio, id: data.call.id });
+    Object.assign(this, { data, audio: audio ?? undefined, id: data.call.id });
   }
 
   detail = async () => this.data.call;
   lanes = async () => this.data.lanes;
   diagram = async () => this.data.diagram;
   waveform = async () => this.data.waveform;
-  audioUrl = () => (this.audio ? this.audio.src : null);
+  audioUrl = () => this.audio?.getAttribute("src") ?? null;
   records = async (seq, tell) => tell(this.data.records);
 }
