@@ -23,7 +23,7 @@ from engine.agent import Agent
 from web.agent_env import Missing, resolve
 
 NOTHING_GOOD = object()
-_NULL, _STRING = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+_NULL, _STRING, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _MOST_QUOTED = 40
 
 
@@ -130,6 +130,8 @@ class Reader:
             first: dict[str, yaml.Node] = {}
             for key, value in node.value:
                 name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+                if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                    key.tag = _STRING  # `on:` of a hook is no truth value: keys are texts in all that we send
                 if name in first and name != "<<":
                     line = first[name].start_mark.line + 1
                     self._found.complain(key, f"{at}.{name}", f"`{name}` is here twice; the first is in line {line}")
