@@ -344,9 +344,16 @@ def _vapi_interrupted(call: Call, event: e.AgentInterrupted) -> dict[str, Any]:
     if call.phase in _HEARD:
         noted["dropped"] = True
         noted["spoke"] = call.spoke if call.phase is Phase.INTERRUPTED else call.words_at >= call.onset_at > 0
-    elif call.phase in _HOLDING and call.held_at is None:
-        noted["held_at"] = event.at
+    elif call.phase in _HOLDING:
+        noted |= _lost_line(call, event)
+        if call.held_at is None:
+            noted["held_at"] = event.at
     return noted
+
+
+def _lost_line(call: Call, event: e.Event) -> dict[str, Any]:
+    """What is being heard is dropped. If it is a line of ours, its end will not be told: nobody may wait for it."""
+    return {"ours": False, "sound_at": event.at} if call.ours else {}
 
 
 def _fell_silent(call: Call, event: e.AgentFellSilent) -> dict[str, Any]:
@@ -533,6 +540,7 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.AgentSpeechStarted: _speech,
     e.AgentSpeechStopped: _speech_over,
     e.AgentInterrupted: _vapi_interrupted,
+    e.SpeechOverdue: _lost_line,
     e.AgentFellSilent: _fell_silent,
     e.AgentTalksOn: _overruled,
     e.AgentWords: _agent_words,

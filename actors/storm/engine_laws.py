@@ -96,6 +96,8 @@ class EngineLaws:
                 raise LawBroken(
                     "I7 the gate opens again", at, f"shut in {phase} after {kind.__name__}, and nobody waits"
                 )
+        if call.ours and self._heard != 2 and phase in _QUIET and not self._wild:
+            raise LawBroken("I7 never nothing", at, f"{phase} waits for the end of a line that was dropped")
         if call.farewell_at is not None and phase is not ENDED and at > call.farewell_at + self._farewell_s:
             raise LawBroken("the end comes", at, f"the agent said goodbye, and {phase} goes on")
         if len(call.tools) > MOST_TOOLS or len(call.turn) > MOST_WORDS or len(call.partial) > MOST_WORDS:

@@ -124,6 +124,7 @@ SAYINGS = (
     "a table for four at seven please", "I would like to know whether you are open", "no I mean eight", "okay stop",
     "can you say that again", "nine", "and for six people by the window if you have one there",
 )  # fmt: skip
+MURMURS = ("uh-huh", "yeah", "okay", "right", "hm")
 TOOL_NAMES = ("look_up", "remember", "book", "hand_over")
 EFFECTS = (ToolEffect.READ, ToolEffect.IDEMPOTENT, ToolEffect.COMMIT, ToolEffect.TERMINAL)
 HOWS = ("answers", "answers", "answers", "answers", "crashes", "says why not", "is huge", "is garbage", "never answers")

@@ -19,7 +19,7 @@ from actors.ports import AgentCall
 from actors.storm.choke import Choke
 from actors.storm.coverage import Coverage
 from actors.storm.house import StormHouse
-from actors.storm.plan import Act, CallOfPlan, Fault, StormPlan
+from actors.storm.plan import MURMURS, Act, CallOfPlan, Fault, StormPlan
 from actors.storm.watch import Watch
 from actors.world.agent import AgentPlan, Reply, ScriptedAgent
 from actors.world.caller import AfterAgent, AfterMe, At, Caller, CallerPlan, IntoSpeech, Step, When
@@ -118,7 +118,8 @@ class StormWorld:
                 for number, one in enumerate(self.plan.calls):
                     callers.start_soon(self._live, one, number)
             with trio.move_on_after(DETACHED_S):
-                while self.house.supervisor.tasks:  # a tool that must not be cut short may outlive its call
+                # A tool that must not be cut short may outlive its call; a close is still on its way over a slow line.
+                while self.house.supervisor.tasks or len(self.plane.ticks):
                     await trio.sleep(0.5)
             self.tasks_left = self.house.supervisor.tasks
             self.ticks_left = len(self.plane.ticks)
@@ -396,7 +397,7 @@ def _step(act: Act) -> Step:
     }
     sound = None
     if act.sound_ms or act.say:
-        kind = "speech" if act.say else "noise"
+        kind = "backchannel" if act.say in MURMURS else "speech" if act.say else "noise"
         sound = Sound(act.say or kind, buzz(act.sound_ms or 400), 0.0, kind, act.say)
     return Step(moments[act.when](), sound, act.press, act.hang_up, act.patience_s)
 
