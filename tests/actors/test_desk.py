@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 from actors.desk import ACTION, CannotNow, Desk, KeyUsed, Order, UnknownDestination, destinations, mark_record
 from actors.journal_memory import MemoryJournal
 from engine.agent import Agent
+from engine.journal import Record
 from engine.phases import Phase
 from tests.actors.conftest import FALLBACK, Caller, House, until
 
@@ -125,17 +127,20 @@ async def test_two_marks_at_once(autojump_clock: MockClock, house: House) -> Non
     before = len(await house.records(caller.call_id))
 
     class Slow(MemoryJournal):
-        async def read(self, call_id: str) -> Any:
+        async def read(self, call_id: str) -> Sequence[Record]:
             found = await house.journal.read(call_id)
             await trio.sleep(0.1)
             return found
 
-        commit = house.journal.commit  # type: ignore[assignment]
+        async def commit(self, record: Record) -> None:
+            await house.journal.commit(record)
+
+    async def mark(who: str) -> None:
+        await mark_record(Slow(), caller.call_id, Order("mark", who), wall_s=2e9)
 
     async with trio.open_nursery() as nursery:
         for who in ("ann", "bob"):
-            order = Order("mark", who)
-            nursery.start_soon(lambda one=order: mark_record(Slow(), caller.call_id, one, wall_s=2e9))
+            nursery.start_soon(mark, who)
     told = (await house.records(caller.call_id))[before:]
     assert sorted(record.data["by"] for record in told) == ["ann", "bob"]
     assert [record.seq for record in told] == [before, before + 1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -53,7 +54,7 @@ class Orders:
             Problem: it does not fit, or cannot be carried out now.
         """
         order = order_of(act, who, key)
-        known = self.try_here(call_id, order)
+        known = await self.try_here(call_id, order)
         if not known and self._siblings is not None:
             known = await self._ask_siblings(self._siblings, call_id, order)
         if known:
@@ -67,14 +68,14 @@ class Orders:
         except JournalUnavailable:
             raise Problem(503, "The journal cannot be written now; try again in a moment.", kind="journal") from None
 
-    def try_here(self, call_id: str, order: Order) -> bool:
-        """Give the order to a call of this process. False: there is none.
+    async def try_here(self, call_id: str, order: Order) -> bool:
+        """Give the order to a call of this process, and return once the journal has it. False: there is none.
 
         Raises:
             Problem: it cannot be carried out.
         """
         try:
-            return self._desk.order(call_id, order)
+            known = self._desk.order(call_id, order)
         except CannotNow as problem:
             raise Problem(409, f"Not done: {problem}.", kind="not-now") from None
         except KeyUsed as problem:
@@ -82,6 +83,10 @@ class Orders:
         except UnknownDestination:
             names = ", ".join(self.transfer_to()) or "none; the agent file lists them"
             raise Problem(422, f"`to` is a name of the agent's transfer list: {names}.", kind="destination") from None
+        if known:
+            with suppress(JournalUnavailable):  # it was carried out; the journal goes on trying
+                await self._journal.flush()
+        return known
 
     async def _ask_siblings(self, siblings: Siblings, call_id: str, order: Order) -> bool:
         body = msgspec.json.encode(order)
@@ -118,4 +123,4 @@ def add_sibling_orders(app: QuartTrio, orders: Orders) -> None:
     @app.post("/internal/calls/<call_id>/orders")
     async def ordered(call_id: str) -> Response:
         order = msgspec.json.decode(await raw_body(), type=Order)
-        return Response("", 202 if orders.try_here(call_id, order) else NOT_KNOWN)
+        return Response("", 202 if await orders.try_here(call_id, order) else NOT_KNOWN)
