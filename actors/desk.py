@@ -7,7 +7,7 @@ same key is carried out once.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from actors.ended_call import EndedCall
 from actors.ports import Journal
 from engine import events as e
 from engine.agent import Agent
+from engine.builtin_tools import Transfer
 from engine.errors import CallscopeError, JournalUnavailable
 from engine.journal import Kind, Record
 from engine.phases import Phase
@@ -51,7 +52,7 @@ class Order:
     Args:
         action: say, mute_assistant, unmute_assistant, hang_up, transfer, mark or unmark.
         by: who, by the name of their key.
-        text: what the agent shall say, or what the caller hears before a transfer.
+        text: what the agent shall say, or what the caller hears before a transfer instead of the agent file's words.
         to: a name of the agent's list.
         key: repeated with the same one, it is carried out once; empty: each time.
     """
@@ -70,12 +71,11 @@ class Order:
         return {"action": self.action, "by": self.by, **{name: value for name, value in given.items() if value}}
 
 
-def destinations(agent: Agent) -> dict[str, str]:
-    """Whom a call may be transferred to: name → number. Never a number from outside the agent file."""
-    listed: Mapping[str, Any] = getattr(agent, "transfers", None) or {}
-    found = {name: number for name, one in listed.items() if isinstance(number := getattr(one, "number", one), str)}
+def destinations(agent: Agent) -> dict[str, Transfer]:
+    """Whom a call may be transferred to, by name. Never a number from outside the agent file."""
+    found = dict(agent.builtins.transfers)
     if agent.fallback.number is not None:
-        found.setdefault("fallback", agent.fallback.number)
+        found.setdefault("fallback", Transfer(agent.fallback.number))
     return found
 
 
@@ -130,11 +130,11 @@ class Desk:
                 call.note(ACTION, order.data)
                 call.post(e.HangUpOrdered(at=now, reason="operator"))
             case "transfer":
-                number = destinations(self._agent).get(order.to)
-                if number is None:
+                where = destinations(self._agent).get(order.to)
+                if where is None:
                     raise UnknownDestination(order.to)
                 call.note(ACTION, order.data)
-                call.post(e.TransferOrdered(at=now, number=number, words=order.text))
+                call.post(e.TransferOrdered(at=now, number=where.to, words=order.text or where.words))
             case "say":
                 self._tell_agent(call, order, vapi.say(order.text))
             case _:

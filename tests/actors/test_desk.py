@@ -12,11 +12,13 @@ from trio.testing import MockClock
 from actors.desk import ACTION, CannotNow, Desk, KeyUsed, Order, UnknownDestination, destinations, mark_record
 from actors.journal_memory import MemoryJournal
 from engine.agent import Agent
+from engine.builtin_tools import Builtins, Transfer
 from engine.journal import Record
 from engine.phases import Phase
 from tests.actors.conftest import FALLBACK, Caller, House, until
 
-AGENT = Agent("bistro", assistant_id="a", fallback=FALLBACK)
+TRANSFERS = Builtins(transfers={"kitchen": Transfer("+15550177", words="The kitchen, one moment.")})
+AGENT = Agent("bistro", assistant_id="a", fallback=FALLBACK, builtins=TRANSFERS)
 
 
 def desk_of(house: House) -> Desk:
@@ -56,8 +58,9 @@ async def test_say_and_mute(autojump_clock: MockClock, house: House) -> None:
     [
         (Order("hang_up", "ann"), "We have to end the call here. Goodbye.", None),
         (Order("transfer", "ann", to="fallback", text="I put you through."), "I put you through.", FALLBACK.number),
+        (Order("transfer", "ann", to="kitchen"), "The kitchen, one moment.", "+15550177"),
     ],
-    ids=["hang up", "transfer"],
+    ids=["hang up", "transfer", "transfer with the file's words"],
 )
 async def test_the_call_leaves(
     autojump_clock: MockClock, house: House, order: Order, words: str, number: str | None
@@ -112,7 +115,9 @@ async def test_only_whom_the_agent_file_names(autojump_clock: MockClock, house: 
     for to in ("+15550111", "sip:a@b", "", FALLBACK.number or ""):
         with pytest.raises(UnknownDestination):
             desk.order(caller.call_id, Order("transfer", "ann", to=to))
-    assert destinations(AGENT) == {"fallback": FALLBACK.number}
+    assert {name: where.to for name, where in destinations(AGENT).items()} == {
+        "kitchen": "+15550177", "fallback": FALLBACK.number,
+    }  # fmt: skip
     assert destinations(Agent("bistro", assistant_id="a")) == {}
     assert not desk.order("call-" + "9" * 26, Order("mark", "ann"))
     assert caller.phase is Phase.LISTENING and await actions(house, caller.call_id) == []

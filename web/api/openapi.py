@@ -101,6 +101,10 @@ OPERATIONS: Sequence[Operation] = (
             415: "not JSON", 422: "does not fit", 503: "its worker cannot be reached, or the journal cannot be written",
         },
     ),
+    Operation(
+        "get", "/api/calls/{id}/export.html", "exportCall", "One call as a page in a single file",
+        "text/html", problems=_UNKNOWN,
+    ),
     Operation("get", "/api/diagram", "getDiagram", "The phases of a call and the rules between them", t.Diagram),
     Operation(
         "get", "/api/events", "getEvents", "What changes, as server-sent events", "text/event-stream",
