@@ -6,12 +6,22 @@ from collections.abc import Iterator
 
 from actors.storm.engine_laws import LawBroken
 from actors.storm.house import CHANGES
+from actors.storm.policies import agent_of
 from actors.storm.storm_world import StormCall, StormWorld
+from actors.world.referee import judge
+from actors.world.world import CallPlan, Lived
+from engine.agent import Silence, Turns
 from engine.audio import FRAME_MS
 from engine.journal import Kind
 
 LEG_CLOSED_S = 1.0  # F1: money
 CRASHES = "F29 step crashes"
+SILENT_MS = 2300.0  # 2 s, and what an ear and a frame need
+ASKING = ("unheard", "idle", "goodbye")  # lines after which it is the caller's turn
+DEAD_LINES = frozenset({
+    "F2 stream reset", "F2 stream closed", "F5 half-open", "F10 burst", "F26 stall", "F28 back-pressure", "marks lost",
+    "F29 step crashes",
+})  # fmt: skip
 
 
 def broken_by(world: StormWorld) -> Iterator[tuple[int, LawBroken]]:
@@ -43,6 +53,7 @@ def _of_call(world: StormWorld, call: StormCall) -> Iterator[LawBroken]:
             yield LawBroken("no step crashes", 0.0, "the actor was restarted, and nobody made it crash")
     yield from _of_legs(call, watch.closed.at_ms)
     yield from _of_sound(call, watch.interrupted)
+    yield from _of_silence(world, call)
 
 
 def _of_legs(call: StormCall, closed_ms: float) -> Iterator[LawBroken]:
@@ -85,6 +96,33 @@ def _of_sound(call: StormCall, interrupted: list[tuple[float, float]]) -> Iterat
                     what = f"{heard_ms:.0f} ms of the agent after it was cut at {since_ms:.0f} ms"
                     yield LawBroken("I8 nothing stale is heard", since_ms / 1000, what)
                     return
+
+
+def _of_silence(world: StormWorld, call: StormCall) -> Iterator[LawBroken]:
+    """I7 by the ear: with the usual policy nobody who is owed something hears nothing for longer than it says.
+
+    Left out is what has bounds of its own: a line that is dead or late, keys that are being typed, a caller whom nobody
+    transcribes and who is then asked to say it again.
+    """
+    carrier, caller, agent = call.carrier, call.caller, call.agent
+    policy, plan = agent_of(world.plan.agent), call.plan
+    usual = policy.silence == Silence() and policy.turns == Turns() and not policy.assistant
+    if not usual or not plan.transcribes or not plan.greeting_words or call.kinds & DEAD_LINES:
+        return
+    if carrier is None or caller is None or agent is None or carrier.ended_ms is None:
+        return
+    if any(act.press for act in plan.acts) or any(record.data.get("kind") in ASKING for record in call.records):
+        return
+    lived = Lived(
+        CallPlan(line=carrier.plan), call.call_id, call.tap, caller.placed, agent.speeches, call.records,
+        call.opened_at, carrier.began_at, carrier.ended_ms, carrier.hung_up, "", [], carrier.clears, [],
+    )  # fmt: skip
+    limit_ms = SILENT_MS + plan.late_ms + plan.up_ms + plan.down_ms + 2 * plan.jitter_ms + plan.agent_jitter_ms
+    for from_ms, to_ms in judge(lived).silences:
+        if to_ms - from_ms > limit_ms:
+            at_s = (from_ms + (carrier.began_at - call.opened_at) * 1000) / 1000
+            yield LawBroken("I7 never nothing", at_s, f"{to_ms - from_ms:.0f} ms in which nobody was heard")
+            return
 
 
 def _of_tools(world: StormWorld) -> Iterator[LawBroken]:
