@@ -49,6 +49,7 @@ class HttpTool(ToolPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True
     connect_s: Annotated[float, Meta(gt=0, le=30)] = 3.0  # to find the host and connect, TLS included
     max_bytes: Annotated[int, Meta(ge=1, le=8_388_608)] = 1_048_576  # of an answer, unpacked
     allow_private: bool = False  # http, loopback and private addresses too: a backend of your own
+    hidden: bool = False  # not shown to the model: for a tool that only undoes another one
 
     def __repr__(self) -> str:
         return f"HttpTool({self.method}, {self.effect})"  # URL, headers and body may hold secrets

@@ -27,6 +27,7 @@ class McpTool(ToolPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True,
     effect: Literal["read", "idempotent", "commit"]
     parameters: dict[str, Parameter] = msgspec.field(default_factory=dict)
     remote: str = ""  # its name on the server, where that is another one
+    hidden: bool = False  # not shown to the model: for a tool that only undoes another one
 
     @property
     def policy(self) -> ToolPolicy:

@@ -130,12 +130,15 @@ def _toolbox(reading: Reading, path: Path, ways_out: WaysOut) -> Toolbox:
         for twice in sorted(found.keys() & more.keys()):
             reading.complain_of((at,), f"{name}: the tool {twice!r} is in an earlier file too; a name means one tool")
         found |= more
+    places: dict[str, str] = {}
     for at, tool in (*_builtins(reading), *_http_tools(reading, ways_out), *_mcp_tools(reading, path, ways_out)):
         if tool.spec.name in found:
             reading.complain_of((at,), f"there is another tool `{tool.spec.name}`; a name means one tool")
         found[tool.spec.name] = tool
+        places[tool.spec.name] = at
     for fault in toolbox_faults(tool.spec for tool in found.values()):
-        reading.complain_of(("$.tools",), fault)
+        at = places.get(fault.removeprefix("tool ").split(":")[0], "$.tools")
+        reading.complain_of((f"{at}.undo", at), fault)
     return Toolbox(found)
 
 

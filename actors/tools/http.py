@@ -47,7 +47,9 @@ class RequestTool:
         except ValueError as problem:
             raise BadSettings(f"tool {name}: `url` {problem}") from problem
         self._plan, self._outbound = plan, outbound
-        self._spec = ToolSpec(name, plan.description, schema_of(plan.parameters), ToolEffect(plan.effect), plan.policy)
+        self._spec = ToolSpec(
+            name, plan.description, schema_of(plan.parameters), ToolEffect(plan.effect), plan.policy, plan.hidden
+        )
 
     @property
     def spec(self) -> ToolSpec:

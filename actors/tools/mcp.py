@@ -129,7 +129,9 @@ class RemoteTool:
 
     def __init__(self, name: str, plan: McpTool, line: McpLine) -> None:
         self._plan, self._line = plan, line
-        self._spec = ToolSpec(name, plan.description, schema_of(plan.parameters), ToolEffect(plan.effect), plan.policy)
+        self._spec = ToolSpec(
+            name, plan.description, schema_of(plan.parameters), ToolEffect(plan.effect), plan.policy, plan.hidden
+        )
 
     takes_caller = False  # MCP servers are told arguments and a key, not who calls
 

@@ -39,6 +39,15 @@ http_tools:
     parameters: {order_id: {type: integer}}
     allow_private: true
     confirm: true
+    undo: restore_order
+  restore_order:
+    description: Take a cancellation back.
+    effect: idempotent
+    method: POST
+    url: http://127.0.0.1:${SHOP_PORT}/orders/{order_id}/restore
+    parameters: {order_id: {type: integer}}
+    allow_private: true
+    hidden: true
 """
 MCP = f"""\
 mcp:
@@ -68,8 +77,9 @@ async def test_tools_without_code(nursery: trio.Nursery, tmp_path: Path) -> None
     backend = await open_backend(nursery, shop)
     env = {"SHOP_PORT": str(backend.port), "SHOP_KEY": "s3cret"}
     loaded = load_agent(written(tmp_path, FILE), env)
-    assert {spec.name: (spec.effect, spec.policy.retries, spec.policy.confirm) for spec in loaded.toolbox.specs} == {
-        "find_order": ("read", 2, False), "cancel_order": ("commit", 0, True),
+    assert {spec.name: (spec.effect, spec.policy.retries, spec.hidden) for spec in loaded.toolbox.specs} == {
+        "find_order": ("read", 2, False), "cancel_order": ("commit", 0, False),
+        "restore_order": ("idempotent", 0, True),
     }  # fmt: skip
     async with loaded.ways_out.open():
         found = await loaded.toolbox.run("t1", "find_order", {"order_id": " 000123 "}, CALLER)
@@ -105,10 +115,17 @@ def test_every_fault_has_its_place(tmp_path: Path) -> None:
     told = str(problem.value)
     for at, said in (
         ("7:10", "did you mean {order_id}?"), ("8:30", "`Authorization` holds a place"), ("16:14", "could do it twice"),
-        ("30:56", "did you mean `read`?"),
+        ("39:56", "did you mean `read`?"),
     ):  # fmt: skip
         assert any(f"yaml:{at}" in line and said in line for line in told.splitlines()), told
     assert "s3cret" not in told
+
+
+def test_an_undo_that_is_not_there_is_told_where_it_stands(tmp_path: Path) -> None:
+    """Also in a file without a line of Python."""
+    text = FILE.replace("undo: restore_order", "undo: restore_all")
+    with pytest.raises(BadSettings, match=r"yaml:\d+:11: .*there is no tool restore_all"):
+        load_agent(written(tmp_path, text), {"SHOP_PORT": "1", "SHOP_KEY": "k"})
 
 
 def test_a_name_means_one_tool(tmp_path: Path) -> None:

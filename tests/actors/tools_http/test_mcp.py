@@ -17,6 +17,7 @@ import trio
 
 from actors.tools.mcp import McpHub, McpLine, RemoteTool, need_mcp
 from actors.tools.port import BadArguments, ToolProblem
+from engine.errors import BadSettings
 from engine.http_answers import NO_ANSWER, NOT_CERTAIN, NOT_REACHED
 from engine.mcp_tools import McpServer, faults_of
 from tests.actors.tools_http.backends import CONTEXT, Exchange, Names, open_backend
@@ -182,6 +183,13 @@ async def test_without_its_hub_a_tool_says_so() -> None:
 def test_the_client_is_there() -> None:
     """The tests have the package; a place without it is told what to install."""
     need_mcp()
+
+
+def test_without_the_client_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is optional; a file that needs it says so when it is read."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BadSettings, match="pip install"):
+        need_mcp()
 
 
 @pytest.mark.parametrize(
