@@ -113,9 +113,12 @@ WORDINGS: Mapping[str, Wording] = {
     "RescueFailed": Wording(TWILIO, "did NOT take the call back[: {why}]", BAD),
     "OddMessage": Wording(ENGINE, "odd message[ from {leg}][: {what}]", FAINT),
     "OperatorAction": Wording(
-        CALL, "{by} ordered {action}[ to {to}][: {text:quote}][ · {note:quote}]", LOUD, "done",
+        CALL,
+        "{by} ordered {action}[ to {to}][: {text:quote}][ · {note:quote}]",
+        LOUD,
+        "done",
         "{by} ordered {action}[: {text:quote}], but the agent was not there",
-    ),  # fmt: skip
+    ),
     "Opened": Wording(CALL, "call[ from {from:masked}][ to {to:masked}][ · agent {agent}][ · {direction}]", "bold"),
     "Closed": Wording(
         CALL, "over[: {outcome}][ · {reason}][ · {duration_ms:seconds}][ · recording: {recording_problem}]", "bold"
