@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
+from web import pytest_plugin
 from web.logs import set_up_logs
+
+SCENARIOS = "specs/scenarios"
 
 pytest_plugins = ["tests.edges"]
 
 set_up_logs(level=logging.ERROR)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Our scenarios are tests too. The plugin is installed only where Callscope was installed since it has one."""
+    if not config.pluginmanager.has_plugin("callscope"):
+        config.pluginmanager.register(pytest_plugin, "callscope")
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        config.args.append(str(config.rootpath / SCENARIOS))

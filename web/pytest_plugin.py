@@ -52,8 +52,8 @@ class ScenarioItem(pytest.Item):
         outcome: Outcome
         _, outcome = play_path(
             self.path,
-            agent=self.config.getoption("--scenario-agent"),
-            seed=self.config.getoption("--scenario-seed"),
+            agent=self.config.getoption("--scenario-agent", default=None),
+            seed=self.config.getoption("--scenario-seed", default=None),
         )
         if not outcome.ok:
             raise ScenarioFailed(as_text(self.path, outcome))

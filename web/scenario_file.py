@@ -235,9 +235,8 @@ class _ScenarioReader(Reader):
         near = get_close_matches(name, fields, n=1) or [one for one in fields if one.startswith(name)][:1]
         if near:
             return f"did you mean `{near[0]}`?"
-        homes = {one: head for one, head in _homes() if one == name}
-        if name in homes:
-            return f"it belongs {homes[name]}"
+        if home := next((where for word, where in _homes() if word == name), None):
+            return f"it belongs {home}"
         return f"known are {', '.join(fields)}"
 
 

@@ -90,4 +90,3 @@ class PlayedTool:
 
     def _refused(self, what: str) -> None:
         self._runs.refused.setdefault(self.spec.name, what)
-

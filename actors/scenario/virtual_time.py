@@ -7,6 +7,8 @@ would come minutes late, or not at all. Python's own audit events tell of thread
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,7 +27,6 @@ _REFUSED = {
     "socket.gethostbyname": "looks up a name in the network",
     "subprocess.Popen": "starts a process",
     "os.posix_spawn": "starts a process",
-    "time.sleep": "calls time.sleep, which stops every call (use trio.sleep)",
 }
 Refused = Callable[[str], None]
 _GUARD: ContextVar[Refused | None] = ContextVar("scenario_guard", default=None)
@@ -55,18 +56,27 @@ def only_virtual_time() -> Iterator[None]:
     if not _HOOKED:  # an audit hook stays for the life of the process; without a guard it costs one look
         sys.addaudithook(_audit)
         _HOOKED.append(True)
-    in_thread = trio.to_thread.run_sync
+    in_thread, sleep, start = trio.to_thread.run_sync, time.sleep, threading.Thread.start
 
     async def run_sync(*given: Any, **named: Any) -> Any:
         """A worker thread that idles would start no new one, so that the audit hook would not see it."""
         _refuse("waits for a thread")
         return await in_thread(*given, **named)
 
-    trio.to_thread.run_sync = run_sync
+    # Audit events tell of these two only from newer CPythons on.
+    def sleep_here(seconds: float, /) -> None:
+        _refuse("calls time.sleep, which stops every call (use trio.sleep)")
+        sleep(seconds)
+
+    def start_here(thread: threading.Thread) -> None:
+        _refuse(_REFUSED["_thread.start_new_thread"])
+        start(thread)
+
+    trio.to_thread.run_sync, time.sleep, threading.Thread.start = run_sync, sleep_here, start_here  # type: ignore[method-assign]
     try:
         yield
     finally:
-        trio.to_thread.run_sync = in_thread
+        trio.to_thread.run_sync, time.sleep, threading.Thread.start = in_thread, sleep, start  # type: ignore[method-assign]
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:
