@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from actors.ports import Doorkeeper, Refusal, Upgrade, WireListener
 from actors.recorder import Recorder
 from actors.spending import Spending, earlier
 from actors.supervisor import Supervisor
+from actors.tools.ledger import SqliteToolLedger
 from actors.twilio_leg import TwilioLeg
 from actors.twilio_rest import TwilioRest
 from actors.vapi_rest import VapiRest
@@ -100,6 +102,7 @@ class Runtime:
             "media_queued_ms_most": media.queued_ms_most,
             "journal_records_waiting": self.journal.statistics().waiting,
             "tasks": trio.lowlevel.current_statistics().tasks_living,
+            "memory_blocks": sys.getallocatedblocks(),  # Python's own count: it knows no fragments
         }
 
     def counters(self) -> dict[str, float]:
@@ -149,6 +152,7 @@ async def open_runtime(
             agent_call_body=call_bodies(settings, loaded, assistant, place),
             lines=await line_book(loaded.agent.silence, loaded.path.parent),
             noted=turns.noted,
+            ledger=SqliteToolLedger(journal.path),
         )
         spending = Spending(workers=place.of if place else 1)
         limits = loaded.agent.limits

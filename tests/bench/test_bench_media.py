@@ -223,7 +223,7 @@ async def test_what_cannot_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def minute(number: int, **changed: float) -> Minute:
     given: dict[str, float] = {
         "resident_mb": 80.0, "tasks": 100, "calls": 50, "sockets": 100, "open_files": 150, "remembered": 10,
-        "calls_so_far": 60, "lost": 0, "disordered": 0, "stale": 0, "p99_ms": 1.0, **changed,
+        "calls_so_far": 60, "lost": 0, "disordered": 0, "stale": 0, "p99_ms": 1.0, "blocks": 1000, **changed,
     }  # fmt: skip
     return Minute(minute=number, **given)  # type: ignore[arg-type]
 
@@ -231,7 +231,7 @@ def minute(number: int, **changed: float) -> Minute:
 @pytest.mark.parametrize(
     ("changed", "word"),
     [({"resident_mb": 83.0}, "memory"), ({"tasks": 160}, "tasks"), ({"open_files": 220}, "open_files"),
-     ({"sockets": 160}, "sockets"), ({"lost": 1}, "lost"), ({"stale": 1}, "stale")],
+     ({"sockets": 160}, "sockets"), ({"blocks": 1040}, "blocks"), ({"lost": 1}, "lost"), ({"stale": 1}, "stale")],
 )  # fmt: skip
 def test_a_soak_finds_what_grows(changed: dict[str, float], word: str) -> None:
     good, bad = (Soak("", {}, 50, minutes=[minute(1), minute(2), last]) for last in (minute(3), minute(3, **changed)))

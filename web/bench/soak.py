@@ -25,6 +25,8 @@ PIECE_S, PIECES_A_MINUTE = 5.0, 12
 MOST_GROWTH, MOST_LATE_GROWTH = 1.10, 1.02
 """Of memory: from the first minute to the last, and from the middle to the last. A fresh process still fills its caches
 (SQLite's, the allocator's, five minutes' worth of ended calls that late webhooks must find); an old one must not."""
+MOST_MORE_BLOCKS = 1.03
+"""Of what Python holds, from the middle to the last minute: resident memory has fragments in it, this has none."""
 COMING_AND_GOING = 48
 """Tasks, sockets and files of calls that begin or end just then, and of HTTP connections that happen to be open."""
 
@@ -45,6 +47,7 @@ class Minute:
     disordered: int
     stale: int
     p99_ms: float
+    blocks: int = 0  # of memory that Python holds (`sys.getallocatedblocks`)
 
 
 @dataclass
@@ -76,7 +79,7 @@ async def soak(calls: int, minutes: int, say: Say) -> Soak:
                 say(
                     f"minute {number}: {minute.resident_mb:.1f} MB, {minute.tasks} tasks, {minute.calls} calls, "
                     f"{minute.sockets} sockets, {minute.open_files} files, {minute.calls_so_far} calls so far, "
-                    f"lost {minute.lost}, p99 {minute.p99_ms:.1f} ms"
+                    f"{minute.blocks} blocks, lost {minute.lost}, p99 {minute.p99_ms:.1f} ms"
                 )
             await driver.hang_up()
             result.left_at_the_end = await _empty(service)
@@ -111,6 +114,7 @@ async def _minute(driver: Driver, service: Contender, calls: int, number: int, f
         disordered=disordered,
         stale=stale,
         p99_ms=p99_us / 1000,
+        blocks=int(numbers["callscope_memory_blocks"]),
     )
 
 
@@ -135,6 +139,8 @@ def _judge(result: Soak) -> None:
             result.problems.append(
                 f"memory grew from {earlier.resident_mb:.1f} MB in minute {earlier.minute} to {last.resident_mb:.1f}"
             )
+    if last.blocks > middle.blocks * MOST_MORE_BLOCKS:
+        result.problems.append(f"blocks of memory grew from {middle.blocks} in minute {middle.minute} to {last.blocks}")
     for name in ("tasks", "sockets", "open_files"):
         if getattr(last, name) > getattr(first, name) + COMING_AND_GOING:
             result.problems.append(f"{name} grew from {getattr(first, name)} to {getattr(last, name)}")
