@@ -135,6 +135,8 @@ def _walk_union(value: Any, inner: tuple[Any, ...], discriminant: str, at: str) 
     choices = [one for one in inner if one is not type(None)]
     known = [one for choice in choices for one in _literals(choice)]
     if any(choice is Any for choice in choices):
+        if any(choice is str for choice in choices):
+            known = []  # a list of examples, as of voices; any other text is as good
         if known and isinstance(value, str) and value not in known:
             near = get_close_matches(value, map(str, known), n=1)
             fix = f"Did you mean `{near[0]}`?" if near else f"Known are {', '.join(map(str, known))}."

@@ -6,6 +6,7 @@ A version that has faults is not taken; what is wrong is told, and the one befor
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,11 @@ import structlog
 import trio
 
 from actors.supervisor import Supervisor
+from actors.tools.runner import ToolRunner
 from actors.vapi_rest import VapiRest
+from engine.agent import Silence
 from engine.errors import BadSettings, VapiTrouble
+from engine.lines import LineBook
 from web.agents import LoadedAgent
 from web.assistant import Assistant, assistant_answer, assistant_body, call_bodies
 from web.clips import line_book
@@ -34,6 +38,7 @@ class Versions:
 
     Args:
         assistant: the first version's; `prepare_assistant` finds or creates it.
+        book: makes the audio of an agent's own lines.
     """
 
     def __init__(
@@ -46,9 +51,10 @@ class Versions:
         vapi: VapiRest,
         assistant: Assistant,
         place: Place | None = None,
+        book: Callable[[Silence, Path], Awaitable[LineBook]] = line_book,
     ) -> None:
         self._settings, self._supervisor, self._door = settings, supervisor, door
-        self._vapi, self._assistant, self._place = vapi, assistant, place
+        self._vapi, self._assistant, self._place, self._book = vapi, assistant, place, book
         self.newest, self.number = loaded, 1
         self._update: trio.CancelScope | None = None
 
@@ -76,13 +82,14 @@ class Versions:
         saved = self._settings.vapi_assistant_id or agent.assistant_id
         if agent.assistant is None and not saved:
             raise BadSettings(f"{fresh.path}: no assistant: give it an `assistant:`, or set VAPI_ASSISTANT_ID")
-        lines = await line_book(agent.silence, fresh.path.parent)
+        lines = await self._book(agent.silence, fresh.path.parent)
         assistant = Assistant(id=saved or None)
         services = replace(
             self._supervisor.services,
             toolbox=fresh.toolbox,
             agent=agent,
             lines=lines,
+            runner=ToolRunner(),  # limits and breakers by the new policies, and nothing cached of the old tools
             agent_call_body=call_bodies(self._settings, fresh, assistant, self._place),
         )
         self._supervisor.services = services
