@@ -78,6 +78,8 @@ def _reached(start: Phase, ways: Mapping[Phase, set[Phase]]) -> set[Phase]:
 
 def _end_faults(rules: tuple[Rule, ...]) -> Iterator[str]:
     for row in rules:
+        if row.to is row.phase:
+            yield f"{row.phase}: {row.event.__name__} leads to itself and starts its clock anew: it should stay"
         if row.phase is Phase.ENDED and row.to is not STAY:
             yield f"{row.phase}: {row.event.__name__} leads out of it"
 

@@ -78,6 +78,15 @@ def test_an_end_that_is_none() -> None:
     assert table_faults(risen) == ["ended: CallerVoice leads out of it"]
 
 
+def test_a_rule_that_leads_to_its_own_phase() -> None:
+    """It would start the clock of the phase anew, and a deadline could be put off for ever."""
+    again = [
+        replace(row, to=Phase.LISTENING) if (row.phase, row.event) == (Phase.LISTENING, e.CallerVoice) else row
+        for row in RULES
+    ]
+    assert table_faults(again) == ["listening: CallerVoice leads to itself and starts its clock anew: it should stay"]
+
+
 def test_a_state_without_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search tells the pair and how a call gets there."""
     monkeypatch.delitem(cast(dict[object, object], RULE_FOR), (Phase.TRANSFERRING, e.StreamStarted))
