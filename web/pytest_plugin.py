@@ -58,7 +58,7 @@ class ScenarioItem(pytest.Item):
         if not outcome.ok:
             raise ScenarioFailed(as_text(self.path, outcome))
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: str | None = None) -> str:  # type: ignore[override]
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: str | None = None) -> str:
         """The report, or what is wrong with the file; a traceback only for what is a bug of ours."""
         if isinstance(excinfo.value, ScenarioFailed | BadSettings):
             return str(excinfo.value)

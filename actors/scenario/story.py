@@ -68,7 +68,7 @@ class Story:
         """The caller's sounds that `cut in 2`, or `cut in` for all of them, means; each with its name."""
         name, _, number = after.rpartition(" ")
         kind, wanted = (name, int(number)) if number.isdecimal() else (after, 0)
-        found = []
+        found: list[tuple[str, Placed, Ruling]] = []
         for placed, ruling in zip(self.lived.placed, self.report.rulings, strict=True):
             if placed.sound.name == kind:
                 found.append((f"{kind} {len(found) + 1}", placed, ruling))

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -72,11 +72,15 @@ def only_virtual_time() -> Iterator[None]:
         _refuse(_REFUSED["_thread.start_new_thread"])
         start(thread)
 
-    trio.to_thread.run_sync, time.sleep, threading.Thread.start = run_sync, sleep_here, start_here  # type: ignore[method-assign]
-    try:
+    with ExitStack() as undone:
+        for where, name, watched in (
+            (trio.to_thread, "run_sync", run_sync),
+            (time, "sleep", sleep_here),
+            (threading.Thread, "start", start_here),
+        ):
+            undone.callback(setattr, where, name, getattr(where, name))
+            setattr(where, name, watched)
         yield
-    finally:
-        trio.to_thread.run_sync, time.sleep, threading.Thread.start = in_thread, sleep, start  # type: ignore[method-assign]
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:

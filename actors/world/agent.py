@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,10 +35,8 @@ class Reply:
     said: Callable[[str], str] | None = None
 
 
-class Brain(Protocol):
-    """One call's model: what was heard in, a reply out."""
-
-    def __call__(self, heard: str) -> Reply: ...
+Brain = Callable[[str], Reply]
+"""One call's model: what was heard in, a reply out."""
 
 
 @dataclass(frozen=True, slots=True)
