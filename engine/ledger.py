@@ -78,7 +78,7 @@ TABLE: Mapping[tuple[ToolEffect, Happening], tuple[Fate, Fate]] = {
     (E.COMMIT, H.RESTARTED):         (F.DISCARD,        F.NOT_KNOWN),
     (E.TERMINAL, H.INTERRUPTED):     (F.DISCARD,        F.GO_ON),
     (E.TERMINAL, H.HUNG_UP):         (F.DISCARD,        F.DETACH),
-    (E.TERMINAL, H.RESTARTED):       (F.DISCARD,        F.DISCARD),  # the call that it would have ended is over
+    (E.TERMINAL, H.RESTARTED):       (F.DISCARD,        F.NOT_KNOWN),
 }  # fmt: skip
 
 
@@ -171,7 +171,11 @@ class Past(msgspec.Struct, frozen=True):
     effect: ToolEffect = ToolEffect.READ
     key: str = ""
     stage: Stage = Stage.WAITING
+    ended: bool = False  # the call had ended, or left, before the process died
     result: ToolResult | None = None
+
+
+_OVER = (Phase.TRANSFERRING, Phase.ENDED)
 
 
 def past_of(records: Iterable[Record], tool_call_id: str) -> Past | None:
@@ -186,6 +190,8 @@ def past_of(records: Iterable[Record], tool_call_id: str) -> Past | None:
         past = msgspec.structs.replace(past, next_seq=max(past.next_seq, record.seq + 1))
         if record.kind is Kind.OPENED:
             past = msgspec.structs.replace(past, number=str(record.data.get("from") or ""))
+        elif record.kind is Kind.CLOSED or (record.kind is Kind.PHASE and record.name in _OVER):
+            past = msgspec.structs.replace(past, ended=True)
         elif record.data.get("tool_call_id") == tool_call_id:
             past = msgspec.structs.replace(past, **_told_by(record))
     return past

@@ -112,7 +112,7 @@ class LedgerReplay:
         name = past.name or asked.name[: ledger.MOST_NAME_CHARS]
         begun = past.stage in ledger.BEGUN
         match ledger.fate(past.effect, past.stage, Happening.RESTARTED) if past.name else Fate.DISCARD:
-            case Fate.RUN_AGAIN:
+            case Fate.RUN_AGAIN if not past.ended:  # nobody is there for whom it would be done
                 return await self._run_again(past, journal)
             case Fate.NOT_KNOWN:
                 text = ledger.UNSURE.format(name=name)
