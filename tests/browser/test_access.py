@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import RECORDS, PageOpener
@@ -28,7 +28,7 @@ def faults(page: Page) -> list[str]:
 def faults_in_both_themes(page: Page) -> list[str]:
     found = []
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=theme)
         page.wait_for_timeout(250)  # colours change softly
         found += [f"{theme}: {fault}" for fault in faults(page)]
     return found

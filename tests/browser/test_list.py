@@ -69,7 +69,7 @@ def test_search_and_keys(served: Served, open_page: PageOpener) -> None:
 def crowded(served: Served) -> list[int]:
     """Three hundred live calls; the length of each one's journal."""
     now = time.time()
-    calls = [records_of(1000 + n, GREETED, began_s=now - n / 10) for n in range(MANY)]
+    calls = [records_of(1000 + n, GREETED, began_s=now - n / 1000) for n in range(MANY)]
     write(served.data, *calls)
     return [len(call) for call in calls]
 

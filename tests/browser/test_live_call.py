@@ -16,7 +16,7 @@ from tests.browser.conftest import PageOpener, until_js
 from tests.browser.served import ask, until
 
 pytestmark = pytest.mark.slow
-CUTS_IN = [
+CUTS_IN: list[dict[str, Any]] = [
     {"say": "Eight works."},  # a tool, and a long answer
     {"say": "No thank you, goodbye.", "barge_in_ms": 1800},
     {"wait_for_end": True},
