@@ -28,12 +28,14 @@ def agent_schema() -> dict[str, Any]:
     del root
     defs = {name: _struct(name, part) for name, part in parts.items()}
     agent = defs.pop("Agent")
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Callscope agent",
         **{key: value for key, value in agent.items() if key != "title"},
         "$defs": {**defs, "reference": _REFERENCE},
     }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+    return plain
 
 
 def schema_text() -> str:

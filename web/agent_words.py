@@ -108,6 +108,7 @@ WORDS = {
     "ToolPolicy.undo": "The tool that takes a commit back when the caller hung up before hearing of it.",
     "ToolPolicy.again": "The same arguments once more, after the caller's next turn, are a second effect.",
     "ToolPolicy.lines": "What is said while it runs; the lines of `silence` when left out.",
+    "ToolPolicy.hidden": "The model is not told of it: the `undo` of another tool.",
     "ToolPolicy.description": "Tells the model what it does, and when to use it.",
     "ToolPolicy.effect": "read: looks up. idempotent: may be repeated with its key. commit: at most once.",
     "ToolPolicy.parameters": "What the model gives it, by name.",

@@ -16,12 +16,19 @@ from web.against_vapi import against_vapi, misfits
 from web.agents import example, load_agent
 from web.cli.check import check
 from web.findings import Finding
+from web.scaffold import make_agent
 
 
 def found(folder: Path, assistant: str) -> list[Finding]:
     path = folder / "agent.yaml"
     path.write_text(f"name: x\nassistant: {{{assistant}}}\n", encoding="utf-8")
     return against_vapi(load_agent(path))
+
+
+def test_a_new_agent_is_what_vapi_takes(tmp_path: Path) -> None:
+    """As `callscope new` makes it."""
+    make_agent(tmp_path / "demo-agent")
+    assert against_vapi(load_agent(tmp_path / "demo-agent")) == []
 
 
 def test_the_example_is_what_vapi_takes(capsys: pytest.CaptureFixture[str]) -> None:
