@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 from quart import Response, request
 
 from web.api.problems import Problem
@@ -31,6 +32,12 @@ from web.settings import Settings, is_loopback
 
 __all__ = ["Access", "Identity", "Key", "keys_of"]
 
+log = structlog.get_logger(__name__)
+
+NO_KEYS = (
+    "This service can be reached from outside, so its console and API need a key. Set CALLSCOPE_OPERATOR_KEY "
+    "(and CALLSCOPE_VIEWER_KEY, if some may only look) and start it again."
+)
 SESSION_S = 12 * 3600.0
 CSRF_HEADER = "X-CSRF-Token"
 MOST_FAILURES, FAILURES_S = 10, 60.0  # wrong keys from one address
@@ -102,6 +109,8 @@ class Access:
         self._exposed = reachable or not is_loopback(settings.public_url)
         self.https = settings.public_url.startswith("https:")
         self._secret = secret or _shared_secret(settings.data)
+        if self._exposed and not self._keys:
+            log.warning("console closed", why=NO_KEYS)
         self._over: OrderedDict[str, float] = OrderedDict()  # sessions that were ended, by id
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
@@ -140,8 +149,7 @@ class Access:
         elif not self._keys:
             raise Problem(
                 403,
-                "This service can be reached from outside, so its console and API need a key. Set "
-                "CALLSCOPE_OPERATOR_KEY (and CALLSCOPE_VIEWER_KEY, if some may only look) and start it again.",
+                NO_KEYS,
                 kind="no-keys",
             )
 

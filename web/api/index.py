@@ -162,6 +162,18 @@ class CallsIndex:
                 lost.add(call_id)
         return lost
 
+    def prune(self) -> None:
+        """Forget what the journal does not have any more: calls are deleted from it, and nobody tells us."""
+        connection = self._open()
+        try:
+            kept = {row[0] for row in _asked(self.journal, "SELECT call_id FROM calls")}
+        except sqlite3.Error:
+            return  # it is being made, or cannot be read now
+        known = [call_id for (call_id,) in connection.execute("SELECT call_id FROM calls")]
+        for call_id in known:
+            if call_id not in kept:
+                self.forget(call_id)
+
     def store(self) -> None:
         """Put down what has changed, with the place in the journal, all or nothing; forget who ended long ago."""
         connection = self._open()
@@ -288,14 +300,16 @@ class CallsIndex:
 
 def _last_row(journal: Path) -> int:
     """The highest row that the journal ever had: more than the last one when calls were deleted from its end."""
-    if not journal.is_file():
+    try:
+        found = _asked(journal, "SELECT seq FROM sqlite_sequence WHERE name = 'records'")
+    except sqlite3.OperationalError:  # nothing was ever written
         return 0
+    return int(found[0][0]) if found else 0
+
+
+def _asked(journal: Path, query: str) -> Sequence[tuple[Any, ...]]:
     with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as connection:
-        try:
-            found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
-        except sqlite3.OperationalError:
-            return 0
-    return int(found[0]) if found else 0
+        return connection.execute(query).fetchall()
 
 
 def _began_ms(summary: Summary) -> int:

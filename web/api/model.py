@@ -35,6 +35,7 @@ Result = TypeVar("Result")
 POLL_S = 0.25  # while somebody looks
 IDLE_S = 5.0
 STORE_S = 5.0
+PRUNE_S = 600.0
 CATCH_UP_S = 2.0  # so long a question waits for the journal's end
 ENDS = "the service ends; connect again in a moment"
 MOST_BATCHES = 40  # that wait for one viewer: ten seconds
@@ -110,7 +111,7 @@ class CallsModel:
         """Read the journal until cancelled."""
         self._running = True
         task_status.started()
-        next_store = -math.inf
+        next_store = next_prune = -math.inf
         try:
             while True:
                 if self._viewers and self._closing():
@@ -118,6 +119,9 @@ class CallsModel:
                 more = await self._read_some(store=trio.current_time() >= next_store)
                 if trio.current_time() >= next_store:
                     next_store = trio.current_time() + STORE_S
+                if self._caught_up and trio.current_time() >= next_prune:
+                    next_prune = trio.current_time() + PRUNE_S
+                    await self._prune()
                 if more:
                     await trio.sleep(0.01)  # the rest of a long journal; calls come first
                     continue
@@ -128,6 +132,12 @@ class CallsModel:
             self.drop_viewers(ENDS)
             with trio.move_on_after(1.0, shield=True):
                 await trio.to_thread.run_sync(self._index.close, limiter=self._limiter)
+
+    async def _prune(self) -> None:
+        try:
+            await self.ask(self._index.prune)
+        except Exception:
+            log.exception("api.index_failed")
 
     async def _read_some(self, *, store: bool) -> bool:
         self._wake, read = trio.Event(), self._read

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,20 @@ def test_filters(tmp_path: Path, index: CallsIndex) -> None:
     assert ids(index, Wanted(q="100% ' OR 1=1 --")) == []
     began_ms = round(BEGAN_S * 1000)
     assert ids(index, Wanted(since_ms=began_ms + 60_000, until_ms=began_ms + 120_000)) == [call_id_of(2)]
+
+
+def test_calls_that_were_deleted(tmp_path: Path, index: CallsIndex) -> None:
+    """What the journal has forgotten the index forgets too, and nothing else."""
+    index.prune()  # there is no journal yet
+    write(tmp_path, whole_call(1), whole_call(2), records_of(3, GREETED))
+    read_all(index)
+    index.store()
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as journal:
+        for table in ("records", "calls"):
+            journal.execute(f"DELETE FROM {table} WHERE call_id = ?", (call_id_of(2),))  # noqa: S608 — our own words
+    index.prune()
+    assert ids(index, Wanted()) == [call_id_of(3), call_id_of(1)]
+    assert index.get(call_id_of(2)) is None and len(index.live()) == 1
 
 
 def test_a_call_whose_process_was_killed(tmp_path: Path) -> None:
