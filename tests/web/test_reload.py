@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -216,11 +217,14 @@ async def test_a_version_without_an_assistant_is_not_taken(autojump_clock: MockC
         assert (house.supervisor.services, reloads.number) == (before, 1)
 
 
-def test_two_versions_of_a_tools_file_live_side_by_side(tmp_path: Path) -> None:
+def test_two_versions_of_a_tools_file_live_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written twice within one second, and of one length: each toolbox has its own functions, types and names."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
     def loaded(n: int) -> Iterator[str]:
-        tool = load_agent(write(tmp_path, n)).toolbox.tools["which_version"]
+        path = write(tmp_path, n)
+        os.utime(tmp_path / "tools.py", (1, 1))  # the same second, for certain
+        tool = load_agent(path).toolbox.tools["which_version"]
         while True:
             yield trio.run(partial(tool.attempt, {}, NOBODY_CALLS))
 
