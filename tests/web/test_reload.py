@@ -33,12 +33,17 @@ from web.reload import Versions
 from web.settings import Settings
 from web.vapi_hooks import VapiDoor
 
-TOOLS = '''from actors.tools import tool
+TOOLS = '''import sys
+
+from actors.tools import tool
+
+VERSION = "version {n}"
+
 
 @tool(effect="read", cache_s=60)
 async def which_version() -> str:
     """Say which version this is."""
-    return "version {n}"
+    return sys.modules[__name__].VERSION  # as dataclasses and typing look things up
 '''
 SETTINGS = Settings(
     public_url=PUBLIC_URL,
