@@ -119,7 +119,7 @@ class EventClient:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream, self._http = stream, h11.Connection(h11.CLIENT)
-        self._text = ""
+        self._came = b""
 
     @classmethod
     @asynccontextmanager
@@ -143,15 +143,15 @@ class EventClient:
     async def event(self) -> Event | None:
         """The next event; None at the end (HTML standard, section 9.2.6)."""
         while True:
-            block, end, rest = self._text.partition("\n\n")
+            block, end, rest = self._came.partition(b"\n\n")
             if not end:
                 told = await self._next()
                 if not isinstance(told, h11.Data):
                     return None
-                self._text += bytes(told.data).decode()
+                self._came += told.data
                 continue
-            self._text = rest
-            fields = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
+            self._came = rest
+            fields = dict(line.split(": ", 1) for line in block.decode().split("\n") if line and not line.startswith(":"))
             if "data" in fields:
                 return Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
 

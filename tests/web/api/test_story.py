@@ -156,3 +156,16 @@ def test_odd_records_are_told_too() -> None:
             story(call), lanes(call), ledger(call, over=True), turns(call), waterfalls(call), record_rows(call)
         except Exception as crash:
             raise AssertionError(f"seed {seed}") from crash
+
+
+def test_a_cough_begins_nobodys_turn() -> None:
+    """The caller coughs, and speaks three seconds later: their turn begins with the words, not with the cough."""
+    cough: list[Line] = [
+        (1500.0, EVENT, "CallerVoice", {"onset_at": 101.46}),
+        (1900.0, EVENT, "CallerQuiet", {"voiced_ms": 300}),
+        (2401.0, NOTE, "Interruption", {"n": 1, "onset_at": 1.46, "decided_ms": 940.0, "decision": "resumed"}),
+        (5000.0, EVENT, "CallerVoice", {"onset_at": 104.96}),
+        (5800.0, EVENT, "CallerTranscript", {"text": "eight works", "final": True}),
+    ]
+    (spoken,) = turns(records_of(1, cough))
+    assert (spoken.at_ms, spoken.text) == (5000.0, "eight works")
