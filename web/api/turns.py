@@ -34,6 +34,9 @@ def turns(records: Sequence[Record]) -> list[Turn]:
             case "CallerTranscript" if data.get("final"):
                 found.append(Turn(who="caller", at_ms=voice_ms or record.at_ms, end_ms=record.at_ms, text=said))
                 voice_ms = None
+            case "Interruption" if data.get("decision") == "resumed" and voice_ms is not None:
+                if voice_ms <= _decided_ms(record):
+                    voice_ms = None  # a cough: the words that come later begin with a voice of their own
             case "UtteranceStarted":
                 began_ms[_utterance(data)] = record.at_ms
                 voice_ms = None
@@ -57,6 +60,13 @@ def turns(records: Sequence[Record]) -> list[Turn]:
 def _utterance(data: Mapping[str, Any]) -> int:
     number = data.get("utterance")
     return number if isinstance(number, int) else 0
+
+
+def _decided_ms(record: Record) -> float:
+    """When it was decided what an interruption was, on the call's clock."""
+    onset_s, decided_ms = record.data.get("onset_at"), record.data.get("decided_ms")
+    known = isinstance(onset_s, int | float) and isinstance(decided_ms, int | float)
+    return float(onset_s or 0) * 1000 + float(decided_ms or 0) if known else record.at_ms
 
 
 def _unheard(record: Record) -> str:
