@@ -163,11 +163,14 @@ class _Loop:
 def _judges(mutant: Mutant, baseline: Baseline) -> list[str]:
     """The tests that may find it, the likeliest and quickest first."""
     if (mutant.module, mutant.function) in baseline.on_import or not mutant.function:
-        names = [name for name, ran in baseline.functions.items() if any(module == mutant.module for module, _ in ran)]
+        files = tuple(f"/{file}.py::" for file in FILES[mutant.module])
+        names = [name for name in baseline.functions if any(file in name for file in files)]
     else:
         names = [name for name, ran in baseline.functions.items() if (mutant.module, mutant.function) in ran]
-    own = f"test_{mutant.module}.py"
-    return sorted(names, key=lambda name: (own not in name, baseline.seconds[name]))
+    ranks = {f"{file}.py": rank for rank, file in enumerate(FILES[mutant.module])}
+    return sorted(
+        names, key=lambda name: (ranks.get(name.partition("::")[0].rpartition("/")[2], 99), baseline.seconds[name])
+    )
 
 
 # --- running tests --------------------------------------------------------------------------------------------------

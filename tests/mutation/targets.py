@@ -5,7 +5,7 @@ Pictures and tables are no judges: they only say that something is different, an
 
 from __future__ import annotations
 
-CALLS = ("test_rules", "test_stories", "test_edges", "test_orders", "test_notes")
+CALLS = ("test_notes", "test_orders", "test_edges", "test_rules", "test_stories")
 FILES: dict[str, tuple[str, ...]] = {
     "rules": CALLS,
     "call": CALLS,

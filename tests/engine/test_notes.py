@@ -1,0 +1,316 @@
+"""What each event leaves in the state of the call, and the policy's own numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import events as e
+from engine.agent import Agent, Fallback, Limits, Silence, Turns
+from engine.call import (
+    ANSWERED_MS,
+    CALL_VERSION,
+    FINAL_FOLLOWS_S,
+    HANGOVER_S,
+    MOST_KEPT_KEYS,
+    MOST_WORDS,
+    NOTHING_LEFT_S,
+    Call,
+    Policy,
+)
+from engine.phases import Phase
+from engine.step import opened
+from engine.turns import (
+    GIVE_UP_TIMES,
+    GO_ON_S,
+    HAND_OVER_S,
+    LAST_WORDS_S,
+    LONGEST_SHUT_S,
+    LONGEST_SPEECH_S,
+    MOST_UNHEARD,
+    PAUSE_S,
+    SOUND_FOLLOWS_S,
+    STREAM_PATIENCE_S,
+    TOOL_PATIENCE_S,
+    USER_INTERRUPTED_GUARD_S,
+    VERDICT_S,
+    WORDS_FOLLOW_S,
+)
+from tests.engine.test_edges import NOW, played, then
+from tests.engine.test_stories import GREETING, UP
+
+
+def test_the_numbers_that_people_feel() -> None:
+    """Whoever changes one of these changes how every call feels: not by a slip of the hand."""
+    assert (HANGOVER_S, FINAL_FOLLOWS_S, ANSWERED_MS, NOTHING_LEFT_S) == (0.16, 0.8, 400.0, 0.02)
+    assert (USER_INTERRUPTED_GUARD_S, SOUND_FOLLOWS_S, PAUSE_S, WORDS_FOLLOW_S) == (0.1, 0.5, 0.24, 0.3)
+    assert (VERDICT_S, LONGEST_SHUT_S, GO_ON_S) == (1.0, 2.0, 1.2)
+    assert (LONGEST_SPEECH_S, LAST_WORDS_S, STREAM_PATIENCE_S, TOOL_PATIENCE_S, HAND_OVER_S) == (120, 12, 10, 20, 8)
+    assert (MOST_UNHEARD, GIVE_UP_TIMES, MOST_WORDS, MOST_KEPT_KEYS, CALL_VERSION) == (2, 3, 500, 64, 2)
+
+
+def test_a_call_that_has_just_opened() -> None:
+    """Nothing has happened, and the policy is the agent file's default."""
+    call, _ = opened("c", Policy(), at=3.0)
+    assert (call.phase, call.opened_at, call.entered_at, call.active_at) == (Phase.CONNECTING, 3.0, 3.0, 3.0)
+    plain = Call("c")
+    names = {name for name in plain.__struct_fields__ if getattr(plain, name)}
+    assert names == {"call_id", "policy", "phase", "keys", "v"}, (
+        "no flag, no count and no time is there from the beginning"
+    )
+    policy = Policy()
+    assert policy.agent_first and not policy.greeting_protected
+    assert (policy.idle_s, policy.max_duration_s, policy.holding_after_s, policy.agent_patience_s) == (60, 600, 1.5, 6)
+
+
+def test_a_policy_of_an_agent_file() -> None:
+    """Every key of the file that the engine decides by arrives."""
+    agent = Agent(
+        "a",
+        assistant={"firstMessageMode": "assistant-waits-for-user", "firstMessageInterruptionsEnabled": False},
+        fallback=Fallback(words="Sorry.", number="+15550100"),
+        limits=Limits(idle_s=11.0, max_duration_s=22.0),
+        turns=Turns(debounce_ms=1),
+        silence=Silence(filler_after_ms=2),
+    )
+    policy = Policy.of(agent, lines=("idle",), local_minutes=3)
+    assert (policy.turns, policy.silence, policy.digits) == (agent.turns, agent.silence, agent.digits)
+    assert (policy.lines, policy.local_minutes, policy.agent_first, policy.greeting_protected) == (
+        ("idle",),
+        3,
+        False,
+        True,
+    )
+    assert (policy.idle_s, policy.max_duration_s) == (11.0, 22.0)
+    assert (policy.fallback_words, policy.fallback_number) == ("Sorry.", "+15550100")
+    plain = Policy.of(Agent("a", assistant_id="x"))
+    assert plain.agent_first and not plain.greeting_protected and plain.lines == () and plain.local_minutes is None
+
+
+def test_a_leg_that_is_up() -> None:
+    """Its time, and that something happened."""
+    call, _ = played(e.StreamStarted(at=0.2, stream_sid="MZ1"))
+    assert (call.line_up_at, call.agent_up_at, call.active_at, call.sound_at) == (0.2, None, 0.2, 0.2)
+    call, _ = played(e.AgentConnected(at=0.3, agent_call_id="a"))
+    assert (call.line_up_at, call.agent_up_at, call.active_at, call.alive_at) == (None, 0.3, 0.3, 0.3)
+    call, _ = played(*UP)
+    assert (call.line_up_at, call.agent_up_at, call.sound_at, call.alive_at) == (0.2, 0.6, 0.6, 0.6)
+    assert (call.owed_since, call.owed_for, call.lines_said) == (0.6, "start", 0)
+    call, _ = played(e.AgentConnected(at=0.3, agent_call_id="a"), e.StreamStarted(at=0.7, stream_sid="MZ1"))
+    assert (call.line_up_at, call.agent_up_at, call.sound_at, call.alive_at) == (0.7, 0.3, 0.7, 0.3)
+    waits, _ = played(*UP, policy=Policy(agent_first=False))
+    assert (waits.owed_since, waits.owed_for) == (None, "")
+
+
+VOICE = e.CallerVoice(at=NOW, onset_at=NOW - 0.04)
+
+
+def test_a_voice() -> None:
+    """Since when, for how long without a pause, and that the agent waits for it."""
+    for phase in (Phase.LISTENING, Phase.SPEAKING, Phase.TOOL_PENDING):
+        call, _ = then(phase, VOICE)
+        assert (call.caller_voiced, call.onset_at, call.talking_since) == (True, NOW - 0.04, NOW - 0.04)
+        assert (call.voice_at, call.active_at, call.held_at) == (NOW, NOW, NOW)
+        again, _ = then(phase, VOICE, e.CallerVoice(at=NOW + 0.1, onset_at=NOW + 0.06))
+        assert (again.held_at, again.onset_at, again.talking_since) == (NOW, NOW + 0.06, NOW - 0.04)
+    call, _ = then(Phase.INTERRUPTED, VOICE)
+    assert call.held_at is None and call.voice_at == NOW
+    call, _ = then(Phase.CONNECTING, VOICE)
+    assert call.held_at is None and call.caller_voiced
+
+
+def test_a_pause_as_long_as_the_debounce_is_one() -> None:
+    """The caller's talking is counted anew after it, and stepping in may be ordered anew."""
+    quiet = e.CallerQuiet(at=6.0, voiced_ms=600)
+    short, _ = then(Phase.LISTENING, VOICE, quiet, e.CallerVoice(at=6.3, onset_at=6.26))
+    assert short.talking_since == NOW - 0.04
+    long, _ = then(Phase.LISTENING, VOICE, quiet, e.CallerVoice(at=6.31, onset_at=6.27))
+    assert long.talking_since == 6.27
+
+
+def test_a_voice_that_ends() -> None:
+    """It was over before the detector said so; if it was long and nobody knows what was said, an answer is owed."""
+    quiet = e.CallerQuiet(at=6.0, voiced_ms=ANSWERED_MS)
+    call, _ = then(Phase.LISTENING, VOICE, quiet)
+    assert (call.caller_voiced, call.voiced_ms, call.voice_at, call.active_at) == (False, 400.0, 6.0, 6.0)
+    assert call.sound_at == pytest.approx(5.84)
+    assert (call.owed_since, call.owed_for) == (pytest.approx(5.84), "voice")
+    call, _ = then(Phase.LISTENING, VOICE, e.CallerQuiet(at=6.0, voiced_ms=ANSWERED_MS - 1))
+    assert (call.owed_since, call.owed_for) == (None, "")
+    call, _ = then(Phase.SPEAKING, VOICE, quiet)
+    assert call.owed_since is None, "into a speech it is the words that decide"
+    words = e.CallerTranscript(at=5.5, text="is eight free", final=True)
+    call, _ = then(Phase.LISTENING, VOICE, words, quiet)
+    assert (call.owed_since, call.owed_for) == (5.5, "words")
+    partial = e.CallerTranscript(at=5.5, text="is eight", final=False)
+    call, _ = then(Phase.LISTENING, VOICE, partial, quiet)
+    assert (call.owed_since, call.owed_for, call.partial) == (pytest.approx(5.84), "voice", "is eight")
+    murmur = e.CallerTranscript(at=5.5, text="uh-huh", final=False)
+    call, _ = then(Phase.LISTENING, VOICE, murmur, quiet)
+    assert call.dismissed == "backchannel" and call.owed_since is None
+    call, _ = then(
+        Phase.LISTENING, VOICE, quiet, e.CallerVoice(at=6.2, onset_at=6.16), e.CallerQuiet(at=6.6, voiced_ms=100)
+    )
+    assert (call.owed_since, call.owed_for) == (pytest.approx(6.44), "voice"), "still owed, from the later end"
+
+
+def test_partial_words_say_when_an_answer_is_due() -> None:
+    """They were understood, and will be final soon."""
+    quiet = e.CallerQuiet(at=6.0, voiced_ms=600)
+    call, _ = then(Phase.LISTENING, VOICE, quiet, e.CallerTranscript(at=6.1, text="is eight free", final=False))
+    assert (call.owed_since, call.owed_for, call.lines_said) == (pytest.approx(6.1 + FINAL_FOLLOWS_S), "words", 0)
+    assert (call.words_at, call.alive_at, call.spoke, call.partial) == (6.1, 6.1, True, "is eight free")
+
+
+def test_the_turn_grows_with_final_words() -> None:
+    """They are kept, bounded; the latest win; whoever speaks is neither idle nor unheard."""
+    call, _ = then(
+        Phase.LISTENING,
+        e.CallerTranscript(at=5.3, text="wednesday", final=False),
+        e.CallerTranscript(at=5.4, text="wednesday", final=True),
+        e.CallerTranscript(at=5.5, text="no thursday", final=True),
+    )
+    assert (call.turn, call.partial, call.words_at, call.active_at) == ("wednesday no thursday", "", 5.5, 5.5)
+    assert (call.owed_since, call.owed_for, call.idle_said, call.unheard) == (5.5, "words", 0, 0)
+    long = e.CallerTranscript(at=5.3, text="ab" * MOST_WORDS, final=True)
+    assert len(then(Phase.LISTENING, long)[0].turn) == MOST_WORDS
+    partial = e.CallerTranscript(at=5.3, text="ab" * MOST_WORDS, final=False)
+    assert len(then(Phase.LISTENING, partial)[0].partial) == MOST_WORDS
+    prompted, _ = played(*UP, *GREETING, e.CallerTranscript(at=14.0, text="yes I am", final=True))
+    assert prompted.said == {"idle": 1} and prompted.idle_said == 0
+
+
+def test_a_turn_that_is_over() -> None:
+    """Its words are gone from the state, and the answer is owed since they were said."""
+    final = e.CallerTranscript(at=5.3, text="is eight free", final=True)
+    call, _ = then(Phase.LISTENING, final, e.ReportArrived(at=5.7, ended_reason="x"))
+    assert (call.turn, call.partial, call.owed_since) == ("", "", 5.3)
+    policy = Policy(turns=Turns(act_on="partials"))
+    partial = e.CallerTranscript(at=5.3, text="is eight free", final=False)
+    call, _ = then(Phase.LISTENING, partial, e.ReportArrived(at=5.7, ended_reason="x"), policy=policy)
+    assert (call.turn, call.partial, call.owed_since, call.owed_for) == ("", "", pytest.approx(5.6), "words")
+
+
+def test_what_the_agent_says() -> None:
+    """Its words piece by piece, whole until the next speech, bounded; and that it lives."""
+    begins = (e.AgentSpeechStarted(at=5.3), e.AgentWords(at=5.31, text="is eight"), e.AgentWords(at=5.4, text="fine"))
+    call, _ = then(Phase.LISTENING, *begins)
+    assert (call.agent_words, call.words_over, call.agent_talking, call.talking_at) == (
+        "is eight fine",
+        False,
+        True,
+        5.3,
+    )
+    assert (call.active_at, call.alive_at) == (5.3, 5.4)
+    call, _ = then(Phase.LISTENING, *begins, e.AgentSpeechStopped(at=5.5))
+    assert (call.agent_words, call.words_over, call.agent_talking) == ("is eight fine", True, False)
+    assert (call.active_at, call.alive_at) == (5.5, 5.5)
+    call, _ = then(Phase.LISTENING, *begins, e.AgentSpeechStopped(at=5.5), e.AgentWords(at=5.6, text="or nine"))
+    assert (call.agent_words, call.words_over) == ("or nine", False)
+    call, _ = then(Phase.LISTENING, e.AgentWords(at=5.3, text="y" * (MOST_WORDS + 9)))
+    assert len(call.agent_words) == MOST_WORDS
+
+
+def test_the_agents_transcript() -> None:
+    """A partial one tells its words where nothing better did; a final one may come late and tells nothing new."""
+    call, _ = then(Phase.LISTENING, e.AgentTranscript(at=5.3, text="is eight fine", final=False))
+    assert (call.agent_words, call.words_over, call.active_at, call.alive_at) == ("is eight fine", False, 5.3, 5.3)
+    call, _ = then(Phase.LISTENING, e.AgentTranscript(at=5.3, text="is eight fine", final=True))
+    assert call.agent_words == "" and call.alive_at == 5.3
+    words = e.AgentWords(at=5.3, text="is eight fine for you")
+    call, _ = then(Phase.LISTENING, words, e.AgentTranscript(at=5.4, text="is eight", final=False))
+    assert call.agent_words == "is eight fine for you"
+    call, _ = then(Phase.LISTENING, e.AgentTranscript(at=5.3, text="z" * (MOST_WORDS + 9), final=False))
+    assert len(call.agent_words) == MOST_WORDS
+
+
+def test_what_is_heard() -> None:
+    """The agent's speech pays what is owed; a line of ours does not."""
+    asked = e.CallerTranscript(at=5.3, text="is eight free", final=True)
+    ours, _ = then(Phase.LISTENING, asked, e.UtteranceStarted(at=5.6, utterance=7, ours=True))
+    assert (ours.utterance, ours.ours, ours.owed_since, ours.active_at) == (7, True, 5.3, 5.3)
+    call, _ = then(Phase.LISTENING, asked, e.UtteranceStarted(at=5.6, utterance=7))
+    assert (call.utterance, call.ours, call.owed_since, call.owed_for) == (7, False, None, "")
+    assert (call.active_at, call.alive_at, call.idle_said, call.unheard, call.cut_short) == (5.6, 5.6, 0, 0, False)
+
+
+def test_what_was_heard_out() -> None:
+    """The silence begins; the greeting is over; what the agent still owes is more of what it says."""
+    talking, _ = then(Phase.SPEAKING, e.PlaybackDone(at=6.0, utterance=2, heard_ms=1000))
+    assert (talking.sound_at, talking.active_at, talking.greeted) == (6.0, 6.0, True)
+    assert (talking.owed_since, talking.owed_for) == (6.0, "stall")
+    said = e.AgentSpeechStopped(at=5.5)
+    done, _ = then(Phase.SPEAKING, said, e.PlaybackDone(at=6.0, utterance=2, heard_ms=1000))
+    assert (done.owed_since, done.owed_for) == (None, "")
+    paid, _ = then(Phase.SPEAKING, e.PlaybackDone(at=6.0, utterance=2, heard_ms=1000), e.AgentSpeechStopped(at=6.1))
+    assert (paid.owed_since, paid.owed_for) == (None, "")
+    tool = e.ToolRequested(at=5.5, tool_call_id="t1", name="check", arguments={})
+    looks, _ = then(Phase.SPEAKING, tool, e.PlaybackDone(at=6.0, utterance=2, heard_ms=1000))
+    assert (looks.owed_since, looks.owed_for, looks.lines_said, looks.greeted) == (6.0, "tool", 1, True)
+    ours = e.UtteranceStarted(at=5.5, utterance=3, ours=True)
+    line, _ = then(Phase.LISTENING, ours, e.PlaybackDone(at=6.0, utterance=3, heard_ms=500))
+    assert (line.ours, line.sound_at, line.active_at) == (False, 6.0, 3.0)
+
+
+def test_nothing_was_left_to_go_on_with() -> None:
+    """A hold, a false alarm, and the speech ends at once: the silence began with the noise's end."""
+    noise = (VOICE, e.CallerQuiet(at=5.5, voiced_ms=100))
+    resumed_at = 5.5 + PAUSE_S
+    at_once, _ = then(Phase.SPEAKING, *noise, e.PlaybackDone(at=resumed_at + 0.01, utterance=2, heard_ms=900))
+    assert (at_once.resumed_at, at_once.sound_at) == (pytest.approx(resumed_at), pytest.approx(5.34))
+    later, _ = then(Phase.SPEAKING, *noise, e.PlaybackDone(at=resumed_at + 0.03, utterance=2, heard_ms=900))
+    assert later.sound_at == pytest.approx(resumed_at + 0.03)
+
+
+def test_a_false_alarm() -> None:
+    """Nobody spoke: nothing is owed for it, and the voice is known to mean nothing."""
+    call, _ = then(
+        Phase.SPEAKING, VOICE, e.CallerQuiet(at=5.5, voiced_ms=100), e.ReportArrived(at=5.8, ended_reason="x")
+    )
+    assert (call.held_at, call.dismissed, call.caller_voiced, call.owed_since) == (None, "noise", False, None)
+    call, _ = then(Phase.SPEAKING, VOICE, e.ReportArrived(at=7.0, ended_reason="x"))
+    assert (call.held_at, call.dismissed, call.caller_voiced) == (None, "no words", False)
+    assert call.sound_at == pytest.approx(NOW + 1.5) and call.resumed_at == pytest.approx(NOW + 1.5)
+    call, _ = then(Phase.LISTENING, VOICE, e.ReportArrived(at=7.0, ended_reason="x"))
+    assert (call.held_at, call.dismissed, call.caller_voiced) == (None, "", True), "they may well be speaking"
+
+
+def test_vapis_word_on_an_interruption() -> None:
+    """It counts for this interruption only; without a speech it holds the agent as a voice does."""
+    told = e.AgentInterrupted(at=5.6)
+    call, _ = then(Phase.SPEAKING, told)
+    assert (call.confirmed_at, call.dropped, call.spoke, call.agent_talking, call.words_over) == (
+        5.6, True, False, False, True,
+    )  # fmt: skip
+    assert (call.active_at, call.alive_at) == (5.6, 5.6)
+    words = e.CallerTranscript(at=5.5, text="eight", final=True)
+    call, _ = then(Phase.SPEAKING, VOICE, words, told)
+    assert call.spoke and call.confirmed_at == 5.6
+    held, _ = then(Phase.LISTENING, told)
+    assert (held.held_at, held.dropped) == (5.6, False)
+    already, _ = then(Phase.LISTENING, VOICE, told)
+    assert already.held_at == NOW
+    new, _ = then(Phase.SPEAKING, told, e.CallerQuiet(at=5.65), e.UtteranceStarted(at=6.5, utterance=3))
+    assert new.phase is Phase.SPEAKING and new.confirmed_at == 5.6
+    again, _ = then(
+        Phase.SPEAKING, told, e.CallerQuiet(at=5.65), e.UtteranceStarted(at=6.5, utterance=3),
+        e.CallerVoice(at=7.0, onset_at=6.96),
+    )  # fmt: skip
+    assert again.confirmed_at is None
+
+
+def test_tools_and_what_is_owed_for_them() -> None:
+    """From the ask on; from the answer on the agent's own time runs; a line was said meanwhile in any case."""
+    call, _ = then(Phase.TOOL_PENDING)
+    assert (call.tools, call.owed_since, call.owed_for, call.active_at, call.alive_at) == (
+        ("t1",),
+        5.2,
+        "tool",
+        5.2,
+        5.2,
+    )
+    answered = e.ToolAnswered(at=5.4, tool_call_id="t1", ok=True, took_ms=200)
+    call, _ = then(Phase.TOOL_PENDING, answered)
+    assert (call.tools, call.owed_since, call.owed_for, call.lines_said) == ((), 5.2, "words", 1)
+    assert (call.active_at, call.alive_at) == (5.4, 5.4)
+    call, _ = then(Phase.TOOL_PENDING, e.UtteranceStarted(at=5.3, utterance=2), answered)
+    assert (call.phase, call.owed_since, call.owed_for) == (Phase.SPEAKING, 5.4, "words")
