@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from actors.scenario import Finding, Outcome
-from actors.scenario.story import Story
+from actors.scenario.story import Facts, Story
 from web.timeline import WHO_STYLES, Timeline
 from web.wording import BAD, CALLER, clean
 
@@ -22,27 +22,33 @@ _VERBS = {"words": "says", "cut in": "cuts in", "murmur": "murmurs"}
 def report(path: Path, outcome: Outcome, *, transcript: bool) -> Iterator[RenderableType]:
     """One scenario: its line, its failures, and its transcript if it failed or is asked for."""
     yield head_line(path, outcome)
+    if outcome.not_played:
+        yield Text(f"  – not played: {outcome.not_played}", "dim")
     for trouble in outcome.trouble.splitlines():
         yield Text(f"    {trouble}", BAD)
     for one in outcome.findings:
         if one.skipped:
             yield Text(f"  – {one.expected}  (not judged: {one.skipped})", "dim")
         elif not one.ok:
-            yield from _failure(one, outcome.story)
+            yield from _failure(one, outcome.facts)
         elif transcript:
             yield Text(f"  ✓ {one.expected}", "dim")
-    if outcome.story is not None and (transcript or not outcome.ok):
-        yield Padding(Group(*transcript_lines(outcome)), (1, 0, 1, 2))
+    if outcome.facts is not None and (transcript or not outcome.ok):
+        yield Text()
+        yield from transcript_lines(outcome.facts, outcome.failures)
+        yield Text()
 
 
 def head_line(path: Path, outcome: Outcome) -> Text:
-    line = Text.assemble(_MARK[outcome.ok], " ", (outcome.scenario.scenario, "bold"), "  ", (str(path), "dim"))
-    if outcome.story is not None:
-        line.append(f"  {outcome.story.lived.ended_ms / 1000:.1f} s of call in {outcome.took_s * 1000:.0f} ms", "dim")
+    mark = Text("–", "yellow") if outcome.not_played else _MARK[outcome.ok]
+    line = Text.assemble(mark, " ", (outcome.scenario.scenario, "bold"), "  ", (str(path), "dim"))
+    if outcome.facts is not None:
+        took = f"{outcome.took_s:.1f} s" if outcome.took_s >= 1 else f"{outcome.took_s * 1000:.0f} ms"
+        line.append(f"  {outcome.facts.ended_ms / 1000:.1f} s of call in {took}", "dim")
     return line
 
 
-def _failure(one: Finding, story: Story | None) -> Iterator[RenderableType]:
+def _failure(one: Finding, story: Facts | None) -> Iterator[RenderableType]:
     where = f"  (at {story.at(one.near_ms)})" if story is not None and one.near_ms is not None else ""
     yield Text.assemble("  ", _MARK[False], " expected  ", (clean(one.expected), "bold"))
     yield Text.assemble("    happened  ", (clean(one.happened), "red"), (where, "dim"))
@@ -61,16 +67,15 @@ def beside(one: Finding) -> Table:
     return table
 
 
-def transcript_lines(outcome: Outcome) -> Iterator[Text]:
+def transcript_lines(facts: Facts, failures: Sequence[Finding]) -> Iterator[Text]:
     """The journal as `callscope calls show` shows it, with what the caller really did and where it went differently."""
-    story = outcome.story
-    assert story is not None
     timeline = Timeline(only_heard=True)
-    lines = [(story.ms_of(record), 1, line) for record in story.records for line in timeline.lines(record)]
-    lines += [(ms, 0, line) for ms, line in _caller_lines(story)]
+    lines = [(facts.ms_of(record), 1, line) for record in facts.records for line in timeline.lines(record)]
+    if isinstance(facts, Story):
+        lines += [(ms, 0, line) for ms, line in _caller_lines(facts)]
     lines += [
-        (one.near_ms, 2, Text(f"{story.at(one.near_ms):>9}  ✗ expected {clean(one.expected)}", BAD))
-        for one in outcome.failures
+        (one.near_ms, 2, Text(f"{facts.at(one.near_ms):>9}  ✗ expected {clean(one.expected)}", BAD))
+        for one in failures
         if one.near_ms is not None
     ]
     yield from (line for _, _, line in sorted(lines, key=lambda one: one[:2]))
@@ -86,10 +91,13 @@ def _caller_lines(story: Story) -> Iterator[tuple[float, Text]]:
 
 def summary(outcomes: Sequence[Outcome], *, faulty: int, took_s: float) -> Text:
     """One line about all of them."""
-    good = sum(one.ok for one in outcomes)
+    played = [one for one in outcomes if not one.not_played]
+    good = sum(one.ok for one in played)
     parts = [(f"{good} passed", "bold green" if good else "")]
-    if bad := len(outcomes) - good:
+    if bad := len(played) - good:
         parts.append((f"{bad} failed", "bold red"))
+    if left := len(outcomes) - len(played):
+        parts.append((f"{left} not played", "yellow"))
     if faulty:
         parts.append((f"{faulty} not readable", "bold red"))
     skipped = sum(bool(finding.skipped) for one in outcomes for finding in one.findings)
@@ -98,7 +106,7 @@ def summary(outcomes: Sequence[Outcome], *, faulty: int, took_s: float) -> Text:
     line = Text()
     for number, (text, style) in enumerate(parts):
         line.append(", " if number else "").append(text, style)
-    a_minute = len(outcomes) / took_s * 60 if took_s else 0.0
+    a_minute = len(played) / took_s * 60 if took_s else 0.0
     return line.append(f" in {took_s:.2f} s ({a_minute:.0f} a minute)", "dim")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from actors.scenario.nevers import NEVERS
-from actors.scenario.story import Story
+from actors.scenario.story import Facts, Story
 from actors.world.referee import Fate
 from engine import scenario as s
 from engine.journal import Record
@@ -59,8 +59,8 @@ def always(scenario: s.Scenario, story: Story) -> list[Finding]:
 
 
 @singledispatch
-def expect(one: Any, story: Story) -> Finding:
-    """Judge one expectation."""
+def expect(one: Any, story: Any) -> Finding:
+    """Judge one expectation of a `Story`; what only the journal has to tell, of any `Facts`."""
     raise NotImplementedError(f"no judge for {type(one).__name__}")
 
 
@@ -151,8 +151,8 @@ def _(one: s.SilenceAtMost, story: Story) -> Finding:
 
 
 @expect.register
-def _(one: s.LastsAtMost, story: Story) -> Finding:
-    lasted_ms = story.lived.ended_ms
+def _(one: s.LastsAtMost, story: Facts) -> Finding:
+    lasted_ms = story.ended_ms
     return _found(one, [f"lasted {ms(lasted_ms)}"] if lasted_ms > one.lasts_at_most_ms else [], lasted_ms)
 
 
@@ -208,43 +208,43 @@ def _ear(wanted: str, story: Story) -> list[Row]:
 
 
 @expect.register
-def _(one: s.Recorded, story: Story) -> Finding:
+def _(one: s.Recorded, story: Facts) -> Finding:
     texts = _record(story)
     return _found(one, [] if _any_holds(texts, one.recorded) else ["the record holds: " + _quoted(texts)])
 
 
 @expect.register
-def _(one: s.NotRecorded, story: Story) -> Finding:
-    holding = [text for text in _record(story) if _holds(text, one.not_recorded)]
+def _(one: s.NotRecorded, story: Facts) -> Finding:
+    holding = [text for text in _record(story) if says_it(text, one.not_recorded)]
     return _found(one, [f"the record holds: {_quoted(holding)}"] if holding else [])
 
 
-def _record(story: Story) -> list[str]:
+def _record(story: Facts) -> list[str]:
     return [str(note.get("text", "")) for note in story.notes("AgentHeard")]
 
 
 @expect.register
-def _(one: s.Understood, story: Story) -> Finding:
+def _(one: s.Understood, story: Facts) -> Finding:
     texts = [str(note.get("text", "")) for note in story.notes("TakeTurn")]
     return _found(one, [] if _any_holds(texts, one.understood) else [f"the caller's turns were: {_quoted(texts)}"])
 
 
 @expect.register
-def _(one: s.Told, story: Story) -> Finding:
+def _(one: s.Told, story: Facts) -> Finding:
     texts = _told(story)
     return _found(one, [] if _any_holds(texts, one.told_vapi) else [f"Vapi was told: {_quoted(texts)}"])
 
 
 @expect.register
-def _(one: s.NotTold, story: Story) -> Finding:
-    holding = [text for text in _told(story) if _holds(text, one.not_told_vapi)]
+def _(one: s.NotTold, story: Facts) -> Finding:
+    holding = [text for text in _told(story) if says_it(text, one.not_told_vapi)]
     return _found(one, [f"Vapi was told: {_quoted(holding)}"] if holding else [])
 
 
-def _told(story: Story) -> list[str]:
+def _told(story: Facts) -> list[str]:
     """Every text frame to Vapi: what it says, or what kind it is."""
     found = []
-    for order in story.lived.told:
+    for order in story.told:
         message = order.get("message")
         content = order.get("content") or (message.get("content") if isinstance(message, Mapping) else "")
         found.append(f"{order.get('type', '')}: {content}" if content else str(order.get("type", "")))
@@ -277,7 +277,7 @@ def _documents(story: Story) -> str:
 
 
 @expect.register
-def _(one: s.Phases, story: Story) -> Finding:
+def _(one: s.Phases, story: Facts) -> Finding:
     happened = story.phases()
     fits = follows(one.phases, happened)
     rows = [] if fits else aligned(one.phases, happened)
@@ -316,7 +316,7 @@ def aligned(pattern: Sequence[str], happened: Sequence[str]) -> list[Row]:
 
 
 @expect.register
-def _(one: s.Interruptions, story: Story) -> Finding:
+def _(one: s.Interruptions, story: Facts) -> Finding:
     notes = [record for record in story.records if record.name == "Interruption"]
     happened = [str(record.data.get("decision")) for record in notes]
     if happened == list(one.interruptions):
@@ -336,7 +336,7 @@ def _beside(wanted: Sequence[str], happened: Sequence[str]) -> list[Row]:
 
 
 @expect.register
-def _(one: s.ToolCalled, story: Story) -> Finding:
+def _(one: s.ToolCalled, story: Facts) -> Finding:
     asked = [
         record for record in story.records if record.name == "ToolRequested" and record.data.get("name") == one.tool
     ]
@@ -367,21 +367,21 @@ def _is_never(one: s.ToolCalled) -> bool:
 
 
 @expect.register
-def _(one: s.Ends, story: Story) -> Finding:
+def _(one: s.Ends, story: Facts) -> Finding:
     closed = story.closed()
     problems = []
     if closed.get("outcome") != one.ends:
         problems.append(f"it ended {closed.get('outcome')}: {closed.get('reason')}")
-    elif one.reason is not None and not _holds(str(closed.get("reason")), one.reason):
+    elif one.reason is not None and not says_it(str(closed.get("reason")), one.reason):
         problems.append(f"the reason was: {closed.get('reason')}")
-    by = "the caller" if story.lived.hung_up else "the agent"
+    by = "the caller" if story.hung_up else "the agent"
     if one.by is not None and by != one.by:
         problems.append(f"{by} hung up")
-    return _found(one, problems, story.lived.ended_ms)
+    return _found(one, problems, story.ended_ms)
 
 
 @expect.register
-def _(one: s.Journaled, story: Story) -> Finding:
+def _(one: s.Journaled, story: Facts) -> Finding:
     named = [record for record in story.records if record.name == one.journal]
     fitting = [record for record in named if _fits(one.with_ or {}, record.data)]
     problems = []
@@ -396,7 +396,7 @@ def _(one: s.Journaled, story: Story) -> Finding:
     return _found(one, problems, story.ms_of(named[0]) if named else None)
 
 
-def _order(fitting: Sequence[Record], later: str, story: Story) -> str:
+def _order(fitting: Sequence[Record], later: str, story: Facts) -> str:
     after = [record for record in story.records if record.name == later]
     if not after:
         return f"there is no {later}"
@@ -431,13 +431,13 @@ def _count(wanted: str | int) -> int:
     return COUNTS[wanted] if isinstance(wanted, str) else wanted
 
 
-def _holds(text: str, wanted: str) -> bool:
+def says_it(text: str, wanted: str) -> bool:
     """Whether the words stand there, whatever their case and stops."""
     return f" {normalise(wanted)} " in f" {normalise(text)} "
 
 
 def _any_holds(texts: Iterable[str], wanted: str) -> bool:
-    return any(_holds(text, wanted) for text in texts)
+    return any(says_it(text, wanted) for text in texts)
 
 
 def _quoted(texts: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from actors.scenario.expecting import Finding, judge_all
 from actors.scenario.house import ScenarioHouse, Twiml
 from actors.scenario.plan import call_plan, twin_plan
 from actors.scenario.plays import ToolRuns, toolbox_for
-from actors.scenario.story import Story
+from actors.scenario.story import Facts, Story
 from actors.scenario.trace import trace_hash
 from actors.scenario.virtual_time import only_virtual_time
 from actors.tools import Toolbox
@@ -33,11 +33,17 @@ class Outcome:
     """What came of a scenario."""
 
     scenario: Scenario
-    story: Story | None  # None: it could not be played
+    story: Story | None  # None: it was not played, or not in a world
     findings: Sequence[Finding]
     trace: str = ""
     trouble: str = ""  # why it could not be played, or not be judged
+    not_played: str = ""  # why nobody tried
+    real: Facts | None = None  # what is known of a call that was made over real sockets
     took_s: float = field(default=0.0, compare=False)
+
+    @property
+    def facts(self) -> Facts | None:
+        return self.story or self.real
 
     @property
     def ok(self) -> bool:
@@ -93,7 +99,7 @@ def play(
         judge_all(scenario, story),
         trace_hash(story.records),
         _refused(runs),
-        time.perf_counter() - began,
+        took_s=time.perf_counter() - began,
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from actors.scenario.plays import ToolRuns
 from actors.world.caller import Placed
 from actors.world.heard import Heard
-from actors.world.referee import Fate, Report, Ruling, judge
+from actors.world.referee import Fate, Ruling, judge
 from actors.world.tap import Run
 from actors.world.words import HeardWord, words_heard
 from actors.world.world import Lived
@@ -20,40 +19,26 @@ HOLD_DUE_MS = 200.0  # the referee's: so much of the caller's speech, and the li
 DEAD_AIR_MS = 2000.0
 
 
-@dataclass
-class Story:
-    """What happened."""
+class Facts:
+    """What the journal and the line say of a call, wherever it was made."""
 
-    lived: Lived
+    records: Sequence[Record]
+    admitted_ms: float  # the journal's 0 on the caller's clock
+    hung_up: bool  # by the caller
+    ended_ms: float
+    told: Sequence[Mapping[str, Any]]  # messages to Vapi
     runs: ToolRuns
-    documents: Sequence[str]  # TwiML, in order
-    crashed: int
-    lines: Mapping[str, int] = field(repr=False)
-
-    report: Report = field(init=False)
-    heard: Heard = field(init=False, repr=False)
-    words: list[HeardWord] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.report, self.heard = judge(self.lived), Heard(self.lived)
-        self.words = words_heard(self.lived.tap, self.lived.speeches, self.lines)
-
-    @property
-    def records(self) -> Sequence[Record]:
-        return self.lived.records
 
     def ms_of(self, record: Record) -> float:
         """When a record was made, on the caller's clock."""
-        return record.at_ms + self.heard.admitted_ms
+        return record.at_ms + self.admitted_ms
 
     def at(self, ms: float) -> str:
         """A moment as the transcript writes it: seconds since the call was admitted."""
-        return f"{(ms - self.heard.admitted_ms) / 1000:.3f}"
+        return f"{(ms - self.admitted_ms) / 1000:.3f}"
 
     def notes(self, name: str) -> list[dict[str, Any]]:
         return [record.data for record in self.records if record.name == name]
-
-    # --- phases, end -------------------------------------------------------------------------------------------------
 
     def phases(self) -> list[str]:
         changes = [record for record in self.records if record.kind is Kind.PHASE]
@@ -61,6 +46,20 @@ class Story:
 
     def closed(self) -> Mapping[str, Any]:
         return next((record.data for record in reversed(self.records) if record.kind is Kind.CLOSED), {})
+
+
+class Story(Facts):
+    """What happened in a world."""
+
+    def __init__(
+        self, lived: Lived, runs: ToolRuns, documents: Sequence[str], crashed: int, lines: Mapping[str, int]
+    ) -> None:
+        self.lived, self.runs, self.crashed, self.lines = lived, runs, crashed, lines
+        self.documents = documents  # TwiML, in order
+        self.report, self.heard = judge(lived), Heard(lived)
+        self.words = words_heard(lived.tap, lived.speeches, lines)
+        self.records, self.told = lived.records, lived.told
+        self.admitted_ms, self.hung_up, self.ended_ms = self.heard.admitted_ms, lived.hung_up, lived.ended_ms
 
     # --- sounds ------------------------------------------------------------------------------------------------------
 

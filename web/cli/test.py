@@ -14,9 +14,10 @@ from rich.console import Console
 from actors.scenario import Outcome
 from engine.errors import BadSettings
 from web.logs import set_up_logs
-from web.scenario_file import find_scenarios
+from web.scenario_file import find_scenarios, load_scenario
 from web.scenario_junit import write_junit
 from web.scenario_play import play_path
+from web.scenario_real import play_real
 from web.scenario_report import report, summary
 
 PIPE_COLUMNS = 160
@@ -88,9 +89,9 @@ def test(
 
 
 def _played(path: Path, agent: Path | None, only: str, seed: int | None, *, real: bool) -> Outcome | None:
-    if only and only.casefold() not in str(path).casefold():
-        from web.scenario_file import load_scenario  # noqa: PLC0415
-
-        if only.casefold() not in load_scenario(path, agent).scenario.scenario.casefold():
-            return None
+    wanted = only.casefold()
+    if wanted not in str(path).casefold() and wanted not in load_scenario(path, agent).scenario.scenario.casefold():
+        return None
+    if real:
+        return play_real(load_scenario(path, agent))
     return play_path(path, agent=agent, seed=seed)[1]
