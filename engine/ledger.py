@@ -171,11 +171,13 @@ class Past(msgspec.Struct, frozen=True):
     effect: ToolEffect = ToolEffect.READ
     key: str = ""
     stage: Stage = Stage.WAITING
-    ended: bool = False  # the call had ended, or left, before the process died
+    overtaken: bool = False  # since it was asked for the caller spoke or the call ended: it may never have begun
     result: ToolResult | None = None
 
 
-_OVER = (Phase.TRANSFERRING, Phase.ENDED)
+_OVERTAKING = frozenset(
+    {"CallerTranscript", "AgentInterrupted", "DigitPressed", "CallerHungUp", "Closed", Phase.TRANSFERRING, Phase.ENDED}
+)
 
 
 def past_of(records: Iterable[Record], tool_call_id: str) -> Past | None:
@@ -190,8 +192,8 @@ def past_of(records: Iterable[Record], tool_call_id: str) -> Past | None:
         past = msgspec.structs.replace(past, next_seq=max(past.next_seq, record.seq + 1))
         if record.kind is Kind.OPENED:
             past = msgspec.structs.replace(past, number=str(record.data.get("from") or ""))
-        elif record.kind is Kind.CLOSED or (record.kind is Kind.PHASE and record.name in _OVER):
-            past = msgspec.structs.replace(past, ended=True)
+        elif record.name in _OVERTAKING and past.name:
+            past = msgspec.structs.replace(past, overtaken=True)
         elif record.data.get("tool_call_id") == tool_call_id:
             past = msgspec.structs.replace(past, **_told_by(record))
     return past

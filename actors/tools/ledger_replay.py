@@ -112,9 +112,9 @@ class LedgerReplay:
         name = past.name or asked.name[: ledger.MOST_NAME_CHARS]
         begun = past.stage in ledger.BEGUN
         match ledger.fate(past.effect, past.stage, Happening.RESTARTED) if past.name else Fate.DISCARD:
-            case Fate.RUN_AGAIN if not past.ended:  # nobody is there for whom it would be done
+            case Fate.RUN_AGAIN if past.effect is ToolEffect.READ or not past.overtaken:
                 return await self._run_again(past, journal)
-            case Fate.NOT_KNOWN:
+            case Fate.NOT_KNOWN | Fate.RUN_AGAIN:
                 text = ledger.UNSURE.format(name=name)
             case _:
                 text = ledger.OVER if begun or not past.name else ledger.LOST.format(name=name)
