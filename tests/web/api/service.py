@@ -151,7 +151,8 @@ class EventClient:
                 self._came += told.data
                 continue
             self._came = rest
-            fields = dict(line.split(": ", 1) for line in block.decode().split("\n") if line and not line.startswith(":"))
+            lines = [line for line in block.decode().split("\n") if line and not line.startswith(":")]
+            fields = dict(line.split(": ", 1) for line in lines)
             if "data" in fields:
                 return Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
 
