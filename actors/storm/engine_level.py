@@ -110,7 +110,7 @@ def drive(
     call, _ = opened("call", policy)
     laws = EngineLaws(policy, wild=wild, lateness_s=lateness_s)
     rules, ways = seen.rules, seen.ways
-    due = deadline_of(call)
+    due, now = deadline_of(call), 0.0
     for _ in range(MOST_STEPS):
         if heap and heap[0][0] <= due + lateness_s:
             at, _n, item = heappop(heap)
@@ -124,8 +124,9 @@ def drive(
         elif due == inf:
             return call
         else:
-            fact = e.DeadlinePassed(at=due + lateness_s)
+            fact = e.DeadlinePassed(at=max(due + lateness_s, now))  # one that is overdue is heard now, not then
         phase = call.phase
+        now = max(now, fact.at)
         try:
             event = name_event(call, fact)
             after, effects = apply(call, event)

@@ -25,7 +25,7 @@ app.command("web.cli.check:check", name="check", help="Check an agent file, or a
 app.command("web.cli.test:test", name="test", help="Play scenario files in virtual time; say what went differently.")
 app.command("web.cli.diagram:diagram", name="diagram", help="The state diagram, from the code; --check compares.")
 app.command(
-    "web.cli.replay:replay_calls", name="replay", help="A call again from its journal: the same, or the first difference."
+    "web.cli.replay:replay_calls", name="replay", help="A call again, from its journal: the same, or what differs."
 )
 app.command(
     "web.cli.storm:storm", name="storm", help="Random calls under random faults; one integer replays what went wrong."
