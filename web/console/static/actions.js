@@ -29,7 +29,6 @@ export class Actions {
       call.marked ? "The mark is taken away." : "Marked for replay."), { pressed: call.marked }));
     const download = (path, text, title) => h("a", { class: "button", href: `${this.source.base}/${path}`, download: "", title }, text);
     if (!live) buttons.push(download("export.html", "Export page", "One file that opens offline: this page with its sound"));
-    if (call.scenario_url && isOperator) buttons.push(h("a", { class: "button", href: call.scenario_url, download: "", title: "The call as a scenario for the tests" }, "Export scenario"));
     this.element.replaceChildren(...buttons);
   }
 

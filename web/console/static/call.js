@@ -213,9 +213,10 @@ class CallView {
     const again = error.status === 404 ? [] : [h("button", { type: "button", class: "primary", onclick: () => location.reload() }, "Try again")];
     const [title, text] = error.status === 404
       ? ["There is no such call", "It may have been deleted, or the address is not whole. The list shows what there is."] : [error.title ?? "The call cannot be shown", error.detail ?? error.message];
-    this.root.replaceChildren(emptyState(title, text, ...again, ...back));
+    const told = emptyState(title, text, ...again, ...back);
+    this.root.replaceChildren(told);
     if (!error.status && error.status !== 0) throw error; // a mistake of ours: let it be seen
-    if (error.status === 0) setTimeout(() => this.root.isConnected && this.context.navigate?.(location.pathname), 3000);
+    if (error.status === 0) setTimeout(() => this.root.contains(told) && this.context.again?.(), 3000);
   }
 
   // --- one cursor for all ---

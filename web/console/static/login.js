@@ -4,7 +4,7 @@ import { h, svg } from "./dom.js";
 
 export function showLogin(root, context, message = "") {
   const said = h("p", { class: "message", role: "alert", hidden: !message }, message);
-  const key = h("input", { id: "key", name: "key", type: "password", autocomplete: "current-password", required: true, autofocus: true });
+  const key = h("input", { id: "key", name: "key", type: "password", autocomplete: "current-password", required: true });
   const button = h("button", { class: "primary" }, "Sign in");
   const form = h("form", { onsubmit: (event) => void submit(event) }, h("label", { for: "key" }, "Key"), key, button);
   root.replaceChildren(h("div", { class: "login" }, h("div", { class: "card" }, mark(),

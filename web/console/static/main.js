@@ -22,6 +22,7 @@ let version = null;
 const context = {
   api, link, navigate, toast,
   entered: () => void enter(),
+  again: () => void show(),
   /** The service says who it is; another version than before has another page too. */
   hello({ version: now }) {
     version ??= now;

@@ -30,12 +30,12 @@ export class Player {
   load(url, offsetMs = 0) {
     this.offsetMs = offsetMs;
     if (this.audio.getAttribute("src") !== url) this.audio.src = url;
-    this.button.disabled = false;
+    this.button.disabled = this.speed.hidden = false;
     setText(this.note, "");
   }
 
   unavailable(why) {
-    this.button.disabled = true;
+    this.button.disabled = this.speed.hidden = true;
     setText(this.note, why);
   }
 
