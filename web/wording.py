@@ -92,6 +92,22 @@ WORDINGS: Mapping[str, Wording] = {
     "ToolAnswered": Wording(
         TOOL, "[{name} ]answered[ in {took_ms:ms}]", "yellow", "ok", "[{name} ]failed[ after {took_ms:ms}]", BAD
     ),
+    "ToolDone": Wording(TOOL, "{name}: result is on the disk", FAINT),  # of journals before 0008
+    "ToolPutOff": Wording(TOOL, "{name} takes longer: the agent was told to go on", "yellow"),
+    "ToolLate": Wording(TOOL, "[{name} ]late answer[ after {took_ms:ms}][: {how}]", FAINT),
+    "ToolLateResult": Wording(
+        TOOL, "{name}: late result, {how}", "yellow", "wanted", "{name}: late result that nobody wants any more"
+    ),
+    "ToolDiscarded": Wording(TOOL, "{name} was NOT begun: {why:quote}", LOUD),
+    "ToolSameAgain": Wording(TOOL, "{name} asked for anew: gets the first result", FAINT),
+    "ToolUnconfirmed": Wording(TOOL, "{name} waits for the caller's word", "yellow"),
+    "ToolToldAgain": Wording(TOOL, "{name}: the agent is reminded that it was done", FAINT),
+    "ToolUndone": Wording(TOOL, "{name} taken back by {by}", LOUD, "ok", "{name} could NOT be taken back by {by}", BAD),
+    "ToolDisabled": Wording(TOOL, "{name} keeps crashing: switched off for this call", BAD),
+    "ToolBroke": Wording(TOOL, "a run broke[ ({why})]", BAD),
+    "Transferring": Wording(TOOL, "transfer to {name}", LOUD),
+    "MessageTaken": Wording(TOOL, "message[ of {name:quote}]: {message:quote}", "yellow"),
+    "EndOrdered": Wording(TOOL, "ends the call[: {reason}]", LOUD),
     "ToolRepeated": Wording(TOOL, "asked for again: gets the first answer", FAINT),
     "CancelTools": Wording(ENGINE, "→ cancel tools[: {reason}]"),
     # orders, limits and faults

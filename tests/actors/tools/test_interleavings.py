@@ -22,7 +22,7 @@ def test_no_order_of_happenings_books_twice_or_loses_a_result() -> None:
 
 
 def test_the_tutorials_handler_does() -> None:
-    """The same orders with a handler that runs the tool in the webhook: it books twice, and books what was called off."""
+    """The same orders with a handler that runs the tool in the webhook: it books twice, and what was called off."""
     found = explore([COMMIT, Setting(ToolEffect.COMMIT, happens_early=True, longest=3)], Naive)
     broken = found[str(COMMIT)].broken
     assert broken["double effect"] and broken["effect of a discarded turn"]
