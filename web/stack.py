@@ -177,7 +177,7 @@ async def open_stack(
                 http,
                 sounds=agent if agent.is_dir() else agent.parent,
             )
-            _announce(stack)
+            _announce(stack, agent)
             yield stack
     finally:
         listening.close()
@@ -201,7 +201,8 @@ async def _wait_ready(http: httpx.AsyncClient, public_url: str, service: Child) 
     raise ChildFailed(f"the service is not ready: {why}; see {service.log}")
 
 
-def _announce(stack: Stack) -> None:
+def _announce(stack: Stack, agent: Path) -> None:
     """Leave word for a second terminal. No secrets: the twin's caller interface needs none."""
     where = {"twilio": stack.twilio.url, "vapi": stack.vapi.url, "service": stack.service.url}
+    where["agent"] = str(agent.absolute())
     (stack.data / STACK_FILE).write_text(json.dumps(where), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,13 @@ def test_every_lint_has_a_case_and_cites_its_page() -> None:
     for code, (_, look) in LINTS.items():
         assert look.__doc__, code
         assert " §" in look.__doc__ or "(F " in look.__doc__, code
+
+
+def test_the_page_lists_every_lint() -> None:
+    """And none that is not there."""
+    page = (Path(__file__).parents[2] / "specs" / "agent-file.md").read_text(encoding="utf-8")
+    table = page.partition("| lint | what is wrong |")[2].partition("## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(LINTS)
 
 
 def test_the_example_is_wise() -> None:

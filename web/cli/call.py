@@ -28,7 +28,7 @@ def call(*text: str, agent: Path | None = None, data: Path | None = None, voice:
     text
         What the caller says, one argument a turn.
     agent
-        The agent file that the demo runs with; the recogniser needs its sentences.
+        An agent file whose sentences the recogniser knows; the demo's own when left out.
     data
         The demo's data folder; CALLSCOPE_DATA, or ./callscope-data, when left out.
     voice
@@ -36,14 +36,17 @@ def call(*text: str, agent: Path | None = None, data: Path | None = None, voice:
     """
     if not text:
         raise BadSettings('say something: callscope call "a table for two tonight please"')
-    loaded = load_agent(agent or example())
     folder = data or Path(environment().get("CALLSCOPE_DATA") or "callscope-data")
-    trio.run(_call, text, loaded.agent, _twilio_url(folder), voice)
+    twilio_url, of_demo = _running(folder)
+    loaded = load_agent(agent or of_demo or example())
+    trio.run(_call, text, loaded.agent, twilio_url, voice)
 
 
-def _twilio_url(folder: Path) -> str:
+def _running(folder: Path) -> tuple[str, Path | None]:
+    """Where the demo's Twilio is, and which agent it runs."""
     try:
-        return str(json.loads((folder / STACK_FILE).read_text(encoding="utf-8"))["twilio"])
+        told = json.loads((folder / STACK_FILE).read_text(encoding="utf-8"))
+        return str(told["twilio"]), Path(told["agent"]) if "agent" in told else None
     except (OSError, ValueError, KeyError):
         raise BadSettings(f"no demo runs with {folder}: start one with `./dev run` in another terminal") from None
 

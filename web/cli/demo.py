@@ -172,7 +172,7 @@ async def _show_versions(loaded: LoadedAgent) -> None:
     async def take(fresh: LoadedAgent) -> None:
         nonlocal newest
         newest = fresh
-        console.print(f"[bold green]{fresh.path.name} changed: the next call has it; calls that live keep theirs")
+        console.print(f"[bold green]{fresh.agent.name} has changed: the next call has it; calls that live keep theirs")
         await trio.lowlevel.checkpoint()
 
     def told(problem: str) -> None:
