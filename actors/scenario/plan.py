@@ -11,12 +11,15 @@ import msgspec
 from actors.world.agent import AgentPlan, Brain
 from actors.world.caller import AfterAgent, AfterMe, At, CallerPlan, IntoSpeech, Step, When
 from actors.world.carrier import LinePlan
+from actors.world.hearing import HearingPlan
 from actors.world.sounds import Sound
 from actors.world.world import CallPlan
 from engine import scenario as s
 from engine.agent import Agent, Reply, ToolCallPlan, TwinPlan
 from engine.audio import FRAME_MS, duration_ms
+from engine.interrupting import in_force, local_minutes
 from engine.phrases import normalise
+from engine.wire.vapi_calls import stop_speaking_plan
 
 WORD_MS, BEFORE_WORDS_MS = 260, 140  # how fast a caller speaks, if the file does not say
 MURMUR_MS, COUGH_MS = 400, 300
@@ -60,10 +63,13 @@ def greeting(scenario: s.Scenario, agent: Agent) -> str:
     return "" if waits else str(assistant.get("firstMessage") or "")
 
 
-def call_plan(scenario: s.Scenario, agent: Agent, *, brain: Any, lines: Mapping[str, int]) -> CallPlan:
+def call_plan(
+    scenario: s.Scenario, agent: Agent, *, brain: Any, lines: Mapping[str, int], wall_s: float = 0.0
+) -> CallPlan:
     """The whole call.
 
     Args:
+        wall_s: when it comes in, in seconds since 1970.
         brain: makes the model of one call (`actors.world.agent.Brain`).
         lines: our own lines, as `actors.world.words.numbered_lines` numbers them.
     """
@@ -71,7 +77,7 @@ def call_plan(scenario: s.Scenario, agent: Agent, *, brain: Any, lines: Mapping[
     return CallPlan(
         caller=CallerPlan(steps=list(steps_of(scenario.caller, greets=bool(greets))), stays_ms=STAYS_MS),
         line=_line(scenario),
-        agent=_agent_plan(scenario, greets, brain),
+        agent=_agent_plan(scenario, greets, brain, _ears(agent, wall_s)),
         seed=scenario.seed,
         longest_s=LONGEST_S,
         stream_ms=STREAM_MS,
@@ -190,8 +196,26 @@ def _line(scenario: s.Scenario) -> LinePlan:
     return line
 
 
-def _agent_plan(scenario: s.Scenario, greets: str, brain: Any) -> AgentPlan:  # noqa: PLR0912 — one case a move
-    plan = AgentPlan(first_message=greets, replies=(), brain=brain)
+def _ears(agent: Agent, wall_s: float) -> HearingPlan:
+    """When Vapi stops for the caller: as the assistant says, or as we tell it to at that hour."""
+    keywords = agent.turns.keywords
+    at_night = keywords is not None and in_force(keywords, local_minutes(wall_s, keywords.timezone))
+    plan = {
+        **stop_speaking_plan(agent.turns, by_keyword=at_night),
+        **((agent.assistant or {}).get("stopSpeakingPlan") or {}),
+    }
+    return HearingPlan(
+        num_words=int(plan["numWords"]),
+        voice_ms=round(float(plan["voiceSeconds"]) * 1000),
+        acknowledgements=tuple(plan["acknowledgementPhrases"]),
+        interruptions=tuple(plan["interruptionPhrases"]),
+    )
+
+
+def _agent_plan(  # noqa: PLR0912 — one case a move
+    scenario: s.Scenario, greets: str, brain: Any, ears: HearingPlan
+) -> AgentPlan:
+    plan = AgentPlan(first_message=greets, replies=(), brain=brain, hearing=ears)
     plan = replace(plan, delay_ms=scenario.network.vapi_delay_ms, jitter_ms=scenario.network.vapi_jitter_ms)
     for move in scenario.vapi:
         hearing = plan.hearing

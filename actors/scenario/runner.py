@@ -65,7 +65,7 @@ def play(
     began = time.perf_counter()
     lines, numbers = numbered_lines(texts_of(agent.silence))
     twin, runs = twin_plan(scenario, agent), ToolRuns()
-    plan = call_plan(scenario, agent, brain=lambda: make_brain(twin), lines=numbers)
+    plan = call_plan(scenario, agent, brain=lambda: make_brain(twin), lines=numbers, wall_s=_wall_s(scenario.clock))
     houses: list[ScenarioHouse] = []
     stories: list[Story] = []
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from actors.world.hearing import ACKNOWLEDGEMENTS, Hearing, HearingPlan, Source, Turn, plain
+from actors.world.hearing import Hearing, HearingPlan, Source, Turn
 from actors.world.sounds import WORD_MS, spoken
 from actors.world.timetable import Timetable
 from actors.world.wires import MemoryWire, Path
@@ -226,7 +226,7 @@ class ScriptedAgent:
             return
         if self._speech is None:
             self._answer(self._next_reply(turn.text))
-        elif plain(turn.text) not in ACKNOWLEDGEMENTS:
+        elif not self.plan.hearing.is_acknowledgement(turn.text):
             self._waiting.append(self._next_reply(turn.text))
 
     def _next_reply(self, heard: str) -> Reply:

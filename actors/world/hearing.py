@@ -34,6 +34,11 @@ class HearingPlan:
     hears_noise: bool = False  # a noise is a voice to it
     transcribes: bool = True
     confidence: float | None = 0.92
+    acknowledgements: tuple[str, ...] = ACKNOWLEDGEMENTS
+    interruptions: tuple[str, ...] = INTERRUPTIONS
+
+    def is_acknowledgement(self, text: str) -> bool:
+        return plain(text) in self.acknowledgements
 
 
 class Source(Protocol):
@@ -187,7 +192,7 @@ class Hearing:
             sure = {"confidence": self.plan.confidence}
         kind = "final" if final else "partial"
         self._tell("transcript", role="user", transcriptType=kind, transcript=text, **sure)
-        if self.plan.num_words and cuts_in(text, self.plan.num_words):
+        if self.plan.num_words and cuts_in(text, self.plan):
             self._cut_in()
 
     def _cut_in(self) -> None:
@@ -200,9 +205,10 @@ def plain(text: str) -> str:
     return " ".join(word.strip(".,!?").lower() for word in text.split())
 
 
-def cuts_in(text: str, num_words: int) -> bool:
+def cuts_in(text: str, plan: HearingPlan) -> bool:
     """Whether these words interrupt an assistant (reference/vapi.md §11.2)."""
     words = plain(text)
-    if words in ACKNOWLEDGEMENTS:
+    if words in plan.acknowledgements:
         return False
-    return len(words.split()) >= num_words or any(word in INTERRUPTIONS for word in words.split())
+    enough = len(words.split()) >= plan.num_words
+    return enough or any(f" {phrase} " in f" {words} " for phrase in plan.interruptions)
