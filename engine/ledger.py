@@ -171,12 +171,21 @@ class Past(msgspec.Struct, frozen=True):
     effect: ToolEffect = ToolEffect.READ
     key: str = ""
     stage: Stage = Stage.WAITING
-    overtaken: bool = False  # since it was asked for the caller spoke or the call ended: it may never have begun
+    overtaken: bool = False  # since it was asked for the caller spoke, or the call ended: it may never have begun
     result: ToolResult | None = None
 
 
 _OVERTAKING = frozenset(
-    {"CallerTranscript", "AgentInterrupted", "DigitPressed", "CallerHungUp", "Closed", Phase.TRANSFERRING, Phase.ENDED}
+    {
+        "CallerVoice",
+        "CallerTranscript",
+        "AgentInterrupted",
+        "DigitPressed",
+        "CallerHungUp",
+        "Closed",
+        Phase.TRANSFERRING,
+        Phase.ENDED,
+    }
 )
 
 

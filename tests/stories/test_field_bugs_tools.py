@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import trio
@@ -35,7 +36,7 @@ class Desk:
     booked: list[int] = field(default_factory=list)
     looked_up: int = 0
 
-    def tools(self, takes_s: float, **policy: object) -> Toolbox:
+    def tools(self, takes_s: float, **policy: Any) -> Toolbox:
         async def book(party: int) -> str:
             """Book a table."""
             await trio.sleep(takes_s)
@@ -52,9 +53,9 @@ class Desk:
         return Toolbox.of([make_tool(one, effect=effect, **policy) for one, effect in functions], builtin_tools(ENDS))
 
 
-def asks_for(tool: str, **more: object) -> Reply:
+def asks_for(tool: str, **more: Any) -> Reply:
     arguments = {"party": 2} if tool in ("book", "look_up") else {"to": "desk"} if tool == "transfer_call" else {}
-    return Reply(says(6), tool=tool, arguments=arguments, **more)  # type: ignore[arg-type]
+    return Reply(says(6), tool=tool, arguments=arguments, **more)
 
 
 def names(scene: Scene) -> list[str]:

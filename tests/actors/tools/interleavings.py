@@ -204,7 +204,7 @@ class Booking:
         if world.setting.happens_early:
             world.effects.append(mark)
         await world.end.wait()
-        if not process.alive:
+        if process.died.is_set():
             await trio.sleep_forever()
         if not world.setting.happens_early:
             world.effects.append(mark)
