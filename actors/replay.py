@@ -8,7 +8,7 @@ not have (sound) is not made up: see `actors.replay_actor` for how far the actor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -265,23 +265,25 @@ def counterfactual(records: Sequence[Record], policy: Policy) -> list[Order]:
     opened_at = opening_of(records, policy).opened_at
     call, _ = opened(records[0].call_id, policy, opened_at)
     found: list[Order] = []
-    for fact in (*_outside_facts(records, opened_at), None):
+    for fact in _facts_until_closed(records, opened_at):
+        was_due = isinstance(fact, e.DeadlinePassed)  # at one moment a fact comes before what is due, unless it did not
         for _ in range(MOST_DEADLINES):
             due = deadline_of(call)
-            if due == inf or (fact is not None and fact.at <= due) or fact is None:
+            if due > fact.at + EARLY_S if was_due else due >= fact.at:
                 break
             call = _ordered(call, e.DeadlinePassed(at=due), found)
-        if fact is None or call.phase is Phase.ENDED:
+        if call.phase is Phase.ENDED:
             break
-        call = _ordered(call, fact, found)
+        if not was_due:
+            call = _ordered(call, fact, found)
     return found
 
 
-def _outside_facts(records: Iterable[Record], opened_at: float) -> Iterable[e.Event]:
+def _facts_until_closed(records: Iterable[Record], opened_at: float) -> Iterator[e.Event]:
     for record in records:
         if record.kind is Kind.CLOSED:
             return
-        if record.kind is Kind.EVENT and record.name != "DeadlinePassed":
+        if record.kind is Kind.EVENT:
             yield fact_of(record, opened_at)
 
 
