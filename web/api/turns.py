@@ -39,7 +39,8 @@ def turns(records: Sequence[Record]) -> list[Turn]:
                     voice_ms = None  # a cough: the words that come later begin with a voice of their own
             case "UtteranceStarted":
                 began_ms[_utterance(data)] = record.at_ms
-                voice_ms = None
+                if not data.get("ours"):  # a filler may come before the final words of the turn that it follows
+                    voice_ms = None
             case "AgentHeard":
                 at_ms = began_ms.get(_utterance(data), record.at_ms)
                 cut = data.get("cut") is True

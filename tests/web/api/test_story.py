@@ -169,3 +169,15 @@ def test_a_cough_begins_nobodys_turn() -> None:
     ]
     (spoken,) = turns(records_of(1, cough))
     assert (spoken.at_ms, spoken.text) == (5000.0, "eight works")
+
+
+def test_a_filler_is_not_before_what_it_follows() -> None:
+    """The transcriber is late and a filler is said first: the caller's turn still stands where they spoke."""
+    late: list[Line] = [
+        (2000.0, EVENT, "CallerVoice", {"onset_at": 101.96}),
+        (3000.0, EVENT, "CallerQuiet", {"voiced_ms": 900}),
+        (3900.0, EVENT, "UtteranceStarted", {"utterance": 1, "ours": True}),
+        (3901.0, EVENT, "CallerTranscript", {"text": "a table for two", "final": True}),
+    ]
+    (spoken,) = turns(records_of(1, late))
+    assert spoken.at_ms == 2000.0
