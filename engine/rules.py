@@ -103,11 +103,11 @@ def overrule(call: Call, event: e.AgentTalksOn) -> tuple[f.Effect, ...]:
 
 def say(kind: str) -> Then:
     """One of our lines; its number is counted when the event is noted."""
-    return lambda call, event: (f.SayLine(kind=kind, n=call.said.get(kind, 1) - 1),)
+    return lambda call, event: (f.SayLine(kind=kind, n=call.said[kind] - 1),)
 
 
 def say_progress(call: Call, event: e.ProgressDue) -> tuple[f.Effect, ...]:
-    line = f.SayLine(kind="progress", n=call.said.get("progress", 1) - 1)
+    line = f.SayLine(kind="progress", n=call.said["progress"] - 1)
     if call.lines_said != NUDGED_LINE:
         return (line,)
     if call.owed_for == "stall" and not call.agent_talking:
@@ -123,7 +123,7 @@ def say_progress(call: Call, event: e.ProgressDue) -> tuple[f.Effect, ...]:
 def ask_again(call: Call, event: e.UnheardDue) -> tuple[f.Effect, ...]:
     """Nobody knows what the caller said; and if Vapi stopped for it, it was a noise, and the rest is owed."""
     if call.owed_since is None:
-        return (f.SayLine(kind="unheard", n=call.said.get("unheard", 1) - 1),)
+        return (f.SayLine(kind="unheard", n=call.said["unheard"] - 1),)
     content = "You were interrupted by a noise; the caller said nothing. Go on with what you were saying."
     return (f.TellAgent(role="system", content=content, respond=True),)
 

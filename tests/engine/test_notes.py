@@ -314,3 +314,275 @@ def test_tools_and_what_is_owed_for_them() -> None:
     assert (call.active_at, call.alive_at) == (5.4, 5.4)
     call, _ = then(Phase.TOOL_PENDING, e.UtteranceStarted(at=5.3, utterance=2), answered)
     assert (call.phase, call.owed_since, call.owed_for) == (Phase.SPEAKING, 5.4, "words")
+
+
+# --- interruptions --------------------------------------------------------------------------------------------------
+
+
+def words(at: float, text: str = "is eight free", *, final: bool = False) -> e.CallerTranscript:
+    return e.CallerTranscript(at=at, text=text, final=final)
+
+
+def test_when_the_caller_cut_in() -> None:
+    """Words into a speech, or over a voice for which the agent waits; words of an old turn that come late do not."""
+    assert then(Phase.SPEAKING, words(5.6))[0].cut_at == 5.6
+    assert then(Phase.LISTENING, words(5.6))[0].cut_at == 0.0
+    assert then(Phase.LISTENING, VOICE, words(5.6))[0].cut_at == 5.6
+    assert then(Phase.INTERRUPTED, words(5.6, "no wait"))[0].cut_at == 5.2
+    assert then(Phase.INTERRUPTED, VOICE, words(5.6, "no wait"))[0].cut_at == 5.6
+    assert then(Phase.SPEAKING, e.DigitPressed(at=5.6, digit="5"))[0].cut_at == 5.6
+    assert then(Phase.SPEAKING, e.AgentInterrupted(at=5.6))[0].cut_at == 5.6
+    known = then(Phase.SPEAKING, VOICE, words(5.5, final=True), e.AgentInterrupted(at=5.6))[0]
+    assert (known.said_at, known.cut_at) == (5.5, 5.5), "by words that were known already"
+    old = then(Phase.SPEAKING, words(5.3, "is eight", final=True), VOICE, e.AgentInterrupted(at=5.6))[0]
+    assert old.said_at == 5.3 and old.cut_at == 5.3
+    new = then(Phase.SPEAKING, words(5.1, "is eight", final=True), VOICE, e.AgentInterrupted(at=5.6))[0]
+    assert new.cut_at == 5.6, "what was said before this voice did not cut in"
+
+
+def test_what_the_model_may_answer() -> None:
+    """Final words are put to it; so is a turn of partials once it is over, and no empty one."""
+    said, _ = then(Phase.LISTENING, words(5.6, final=True))
+    assert (said.prompted_at, said.said_at) == (5.6, 5.6)
+    assert then(Phase.LISTENING, words(5.6))[0].prompted_at == 0.0
+    over, _ = then(Phase.LISTENING, words(5.6, final=True), e.ReportArrived(at=5.91, ended_reason="x"))
+    assert (over.turn, over.prompted_at) == ("", 5.6)
+    partials = Policy(turns=Turns(act_on="partials"))
+    over, _ = then(Phase.LISTENING, words(5.6), e.ReportArrived(at=5.91, ended_reason="x"), policy=partials)
+    assert (over.partial, over.prompted_at, over.said_at) == ("", pytest.approx(5.9), pytest.approx(5.9))
+
+
+def test_an_interruption_begins_clean() -> None:
+    """What the last one knew is not of this one."""
+    first = (words(5.6, "stop"), e.AgentTranscript(at=6.7, text="and", final=False))  # Vapi was told to stop
+    again = (e.UtteranceStarted(at=8.0, utterance=3), words(8.5, "stop it"))
+    call, asked = then(Phase.SPEAKING, *first, e.ReportArrived(at=6.8, ended_reason="x"))
+    assert call.overruled and call.dropped
+    call, _ = then(Phase.SPEAKING, *first, e.ReportArrived(at=7.7, ended_reason="x"))
+    assert (call.phase, call.dropped, call.spoke) == (Phase.LISTENING, False, False)
+    call, _ = then(Phase.SPEAKING, *first, *again)
+    assert (call.phase, call.dropped, call.overruled, call.fresh) == (Phase.INTERRUPTED, True, False, False)
+    call, asked = then(Phase.SPEAKING, *first, *again, e.AgentTranscript(at=9.6, text="and", final=False))
+    assert sum(type(one).__name__ == "StopAgent" for one in asked) == 2
+    call, _ = then(Phase.SPEAKING, e.CallerTranscript(at=5.3, text="m", final=False))
+    assert call.dropped is False
+
+
+def test_words_that_end_nothing_drop_nothing() -> None:
+    """Only what is heard can be dropped."""
+    for phase in (Phase.LISTENING, Phase.TOOL_PENDING):
+        assert then(phase, words(5.6))[0].dropped is False
+    assert then(Phase.SPEAKING, words(5.6))[0].dropped is True
+
+
+def test_a_key_is_an_interruption_of_its_own() -> None:
+    """Vapi's word on an earlier one no longer counts, and it is not told to stop: it hears of the keys."""
+    earlier = (e.AgentInterrupted(at=5.3), e.UtteranceStarted(at=6.5, utterance=3))
+    call, _ = then(Phase.SPEAKING, *earlier)
+    assert (call.phase, call.confirmed_at) == (Phase.SPEAKING, 5.3)
+    call, _ = then(Phase.SPEAKING, *earlier, e.DigitPressed(at=6.8, digit="5"))
+    assert (call.confirmed_at, call.dropped, call.overruled, call.fresh) == (None, True, True, False)
+    assert (call.active_at, call.idle_said, call.spoke) == (6.8, 0, True)
+
+
+GOODBYE = (*UP, *GREETING, e.UtteranceStarted(at=63.1, utterance=2, ours=True))
+
+
+def test_our_goodbye() -> None:
+    """It is the reason why the call ends, unless the caller says anything, or presses a key."""
+    call, _ = played(*GOODBYE)
+    assert (call.closing, call.reason) == (True, "nobody spoke")
+    ended, _ = played(*GOODBYE, e.PlaybackDone(at=64.0, utterance=2, heard_ms=900))
+    assert (ended.phase, ended.reason) == (Phase.ENDED, "nobody spoke")
+    for fact in (words(63.5, "wait"), e.DigitPressed(at=63.5, digit="5"), e.AgentInterrupted(at=63.5)):
+        call, _ = played(*GOODBYE, fact)
+        assert (call.phase, call.closing, call.reason) == (Phase.INTERRUPTED, False, ""), fact
+
+
+def test_a_goodbye_of_the_agents_that_is_called_off() -> None:
+    """Nothing of it is left."""
+    ends = e.EndOrdered(at=5.3, reason="end_call")
+    call, _ = then(Phase.SPEAKING, ends)
+    assert (call.end_ordered, call.farewell_at, call.reason) == (True, 5.3, "end_call")
+    call, _ = then(Phase.SPEAKING, ends, words(5.6, "wait"))
+    assert (call.end_ordered, call.farewell_at, call.reason) == (False, None, "")
+
+
+def test_a_line_of_ours_that_was_cut() -> None:
+    """It has no end that could be noted."""
+    ours = (e.UtteranceStarted(at=5.3, utterance=3, ours=True), words(5.6, "wait"), e.AgentInterrupted(at=5.7))
+    call, _ = then(Phase.LISTENING, *ours)
+    assert (call.phase, call.ours) == (Phase.INTERRUPTED, True)
+    call, _ = then(Phase.LISTENING, *ours, e.ReportArrived(at=6.1, ended_reason="x"))
+    assert (call.phase, call.ours, call.owed_for) == (Phase.LISTENING, False, "words")
+
+
+def test_the_answer_that_vapi_begins_in_an_interruption_is_fresh() -> None:
+    """It need not be waited out: the debounce is enough."""
+    call, _ = then(Phase.INTERRUPTED, e.AgentSpeechStarted(at=5.3))
+    assert call.fresh and call.agent_talking
+    call, _ = then(Phase.INTERRUPTED, e.AgentSpeechStarted(at=5.3), e.ReportArrived(at=5.51, ended_reason="x"))
+    assert (call.phase, call.entered_at) == (Phase.LISTENING, 5.5)
+    call, _ = then(Phase.INTERRUPTED, e.ReportArrived(at=7.19, ended_reason="x"))
+    assert call.phase is Phase.INTERRUPTED
+    call, _ = then(Phase.INTERRUPTED, e.ReportArrived(at=7.21, ended_reason="x"))
+    assert (call.phase, call.entered_at) == (Phase.LISTENING, 5.2 + LONGEST_SHUT_S)
+
+
+def test_a_protected_greeting() -> None:
+    """Voice, words, keys and Vapi's own word do nothing to it; the next speech is as any other."""
+    policy = Policy(greeting_protected=True)
+    greeting = (*UP, *GREETING[:2])
+    for fact in (
+        e.CallerVoice(at=1.5, onset_at=1.46), words(1.5, "stop"), e.AgentInterrupted(at=1.5),
+        e.DigitPressed(at=1.5, digit="5"),
+    ):  # fmt: skip
+        call, asked = played(*greeting, fact, policy=policy)
+        assert call.phase is Phase.SPEAKING and len(asked) == 1 and call.held_at is None, fact
+    call, _ = played(*greeting, e.AgentInterrupted(at=1.5), policy=policy)
+    assert (call.agent_talking, call.words_over, call.alive_at) == (False, True, 1.5)
+    call, _ = played(*UP, *GREETING, e.UtteranceStarted(at=5.0, utterance=2), words(5.5, "stop"), policy=policy)
+    assert call.phase is Phase.INTERRUPTED
+
+
+def test_murmurs() -> None:
+    """They are a sign that Vapi lives; a backchannel and an echo dismiss the voice that they came with."""
+    call, _ = then(Phase.LISTENING, words(5.3, "m"))
+    assert (call.alive_at, call.dismissed) == (5.3, "")
+    call, _ = then(Phase.LISTENING, words(5.3, "uh-huh"))
+    assert (call.alive_at, call.dismissed) == (5.3, "backchannel")
+
+
+def test_what_the_agents_speech_puts_right() -> None:
+    """Prompts and questions of ours are counted anew after it, and nothing is owed, nor was said of it."""
+    call, _ = played(*UP, *GREETING, e.ReportArrived(at=13.1, ended_reason="x"))
+    assert call.idle_said == 1
+    call, _ = played(*UP, *GREETING, e.UtteranceStarted(at=13.5, utterance=2))
+    assert (call.idle_said, call.unheard, call.lines_said) == (0, 0, 0)
+    asked = words(5.3, final=True)
+    call, _ = then(Phase.LISTENING, asked, e.ReportArrived(at=5.85, ended_reason="x"))
+    assert call.lines_said == 1
+    call, _ = then(Phase.LISTENING, asked, e.UtteranceStarted(at=5.9, utterance=2))
+    assert (call.lines_said, call.owed_since) == (0, None)
+
+
+def test_nobody_knows_what_was_said() -> None:
+    """They are asked, and nothing more is owed; after words, or the agent's, it is counted anew."""
+    loud = (VOICE, e.CallerQuiet(at=6.0, voiced_ms=600))
+    call, _ = then(Phase.LISTENING, *loud, e.ReportArrived(at=7.3, ended_reason="x"))
+    assert (call.unheard, call.owed_since, call.owed_for, call.said) == (1, None, "", {"unheard": 1})
+    call, _ = then(Phase.LISTENING, *loud, e.ReportArrived(at=7.3, ended_reason="x"), words(7.4))
+    assert call.unheard == 0
+    call, _ = then(Phase.LISTENING, *loud, e.UtteranceStarted(at=7.4, utterance=2))
+    assert call.unheard == 0
+
+
+def test_exactly_at_the_bound() -> None:
+    """What comes in the very moment still counts as before it, or as after it: always the same."""
+    policy = Policy(turns=Turns(debounce_ms=500))
+    quiet = e.CallerQuiet(at=6.0, voiced_ms=600)
+    call, _ = then(Phase.LISTENING, VOICE, quiet, e.CallerVoice(at=6.5, onset_at=6.46), policy=policy)
+    assert call.talking_since == NOW - 0.04
+    noise = (VOICE, e.CallerQuiet(at=5.5, voiced_ms=100))
+    resumed, _ = then(Phase.SPEAKING, *noise, e.ReportArrived(at=5.745, ended_reason="x"))
+    done_at = resumed.resumed_at + NOTHING_LEFT_S
+    call, _ = then(Phase.SPEAKING, *noise, e.PlaybackDone(at=done_at, utterance=2, heard_ms=900))
+    assert call.sound_at == done_at
+    spoken = (e.CallerVoice(at=5.04, onset_at=5.0), words(5.3, final=True))
+    call, _ = then(Phase.SPEAKING, *spoken)
+    assert call.phase is Phase.INTERRUPTED, "it began with the speech, not before"
+
+
+# --- tools that take longer -----------------------------------------------------------------------------------------
+
+
+def goes_on(at: float, tool: str = "t1") -> e.ToolAnswered:
+    return e.ToolAnswered(at=at, tool_call_id=tool, ok=True, took_ms=5, goes_on=True)
+
+
+def test_tools_in_the_background() -> None:
+    """Vapi was told that they take longer; they are known until they are over, and one does not stand for another."""
+    call, _ = then(Phase.TOOL_PENDING, goes_on(5.4))
+    assert (call.phase, call.tools, call.background) == (Phase.LISTENING, (), ("t1",))
+    second = (e.ToolRequested(at=5.41, tool_call_id="t2", name="check", arguments={}), goes_on(5.42, "t2"))
+    call, _ = then(Phase.TOOL_PENDING, goes_on(5.4), *second)
+    assert call.background == ("t1", "t2")
+    late = e.ToolLate(at=5.5, tool_call_id="t1", ok=True, took_ms=5, how="keep")
+    call, _ = then(Phase.TOOL_PENDING, goes_on(5.4), *second, late)
+    assert (call.background, call.active_at, call.prompted_at) == (("t2",), 5.5, 0.0)
+    plain = e.ToolAnswered(at=5.4, tool_call_id="t1", ok=True, took_ms=5)
+    assert then(Phase.TOOL_PENDING, plain)[0].background == ()
+
+
+def test_the_answer_of_a_tool_that_took_longer() -> None:
+    """Put to the model, it is owed like the answer to a question; said by the agent's voice, it is not."""
+    for how, owed in (("tell", (9.0, "words", 9.0)), ("say", (None, "", 0.0))):
+        late = e.ToolLate(at=9.0, tool_call_id="t1", ok=True, took_ms=5, how=how)
+        paid = e.UtteranceStarted(at=5.5, utterance=2)
+        call, _ = then(Phase.TOOL_PENDING, goes_on(5.4), paid, e.AgentSpeechStopped(at=5.6), late)
+        assert (call.owed_since, call.owed_for, call.prompted_at) == owed, how
+        assert call.background == () and call.active_at == 9.0
+
+
+def test_a_caller_who_waits_for_a_slow_tool() -> None:
+    """Every eight seconds they hear that we are still on it; nobody asks whether they are there."""
+    heard = (e.UtteranceStarted(at=5.5, utterance=2), e.AgentSpeechStopped(at=5.6))
+    done = e.PlaybackDone(at=6.0, utterance=2, heard_ms=500)
+    call, _ = then(Phase.TOOL_PENDING, goes_on(5.4), *heard, done, e.ReportArrived(at=30.5, ended_reason="x"))
+    assert call.said == {"progress": 3} and call.sound_at == pytest.approx(6.0 + 3 * 8)
+    silent = Policy(lines=("idle",))
+    call, _ = then(
+        Phase.TOOL_PENDING, goes_on(5.4), *heard, done, e.ReportArrived(at=16.5, ended_reason="x"), policy=silent
+    )
+    assert call.said == {"idle": 1}
+
+
+# --- deadlines ------------------------------------------------------------------------------------------------------
+
+
+def test_the_agents_last_words_never_end() -> None:
+    """It has left, and its last mark never comes: twelve seconds, and the line is closed."""
+    call, _ = then(Phase.SPEAKING, e.AgentEnded(at=5.3, reason="done"), e.ReportArrived(at=17.29, ended_reason="x"))
+    assert call.phase is Phase.SPEAKING
+    call, _ = then(Phase.SPEAKING, e.AgentEnded(at=5.3, reason="done"), e.ReportArrived(at=17.31, ended_reason="x"))
+    assert (call.phase, call.entered_at, call.reason) == (Phase.ENDED, 5.3 + LAST_WORDS_S, "done")
+
+
+def test_a_line_waits_for_the_sound_that_is_on_its_way() -> None:
+    """Vapi says that it speaks: half a second later there is sound, or a filler after all."""
+    asked = words(5.3, final=True)
+    call, _ = then(Phase.LISTENING, asked, e.ReportArrived(at=5.81, ended_reason="x"))
+    assert call.said == {"filler": 1} and call.sound_at == pytest.approx(5.8)
+    speaks = e.AgentSpeechStarted(at=5.6)
+    call, _ = then(Phase.LISTENING, asked, speaks, e.ReportArrived(at=6.09, ended_reason="x"))
+    assert call.said == {}
+    call, _ = then(Phase.LISTENING, asked, speaks, e.ReportArrived(at=6.11, ended_reason="x"))
+    assert call.sound_at == pytest.approx(5.6 + SOUND_FOLLOWS_S)
+
+
+def test_words_are_waited_for_after_a_long_noise() -> None:
+    """They come at least so long after the voice, however long ago it began."""
+    noise = (VOICE, e.CallerQuiet(at=6.6, voiced_ms=1300))
+    call, asked = then(Phase.SPEAKING, *noise, e.ReportArrived(at=6.89, ended_reason="x"))
+    assert len(asked) == 1 and call.held_at == NOW
+    call, asked = then(Phase.SPEAKING, *noise, e.ReportArrived(at=6.91, ended_reason="x"))
+    assert len(asked) == 2 and call.resumed_at == pytest.approx(6.6 + WORDS_FOLLOW_S)
+
+
+def test_a_tool_is_waited_for_with_lines() -> None:
+    """They are said in its phase, and a noise meanwhile does not end anything."""
+    call, _ = then(Phase.TOOL_PENDING, e.ReportArrived(at=9.0, ended_reason="x"))
+    assert (call.phase, call.entered_at, call.said) == (Phase.TOOL_PENDING, 5.2, {"filler": 1, "progress": 2})
+    call, _ = then(Phase.TOOL_PENDING, VOICE, e.ReportArrived(at=7.0, ended_reason="x"))
+    assert (call.phase, call.entered_at, call.held_at) == (Phase.TOOL_PENDING, 5.2, None)
+    call, _ = then(
+        Phase.TOOL_PENDING, VOICE, e.CallerQuiet(at=5.5, voiced_ms=90), e.ReportArrived(at=5.9, ended_reason="x")
+    )
+    assert (call.phase, call.entered_at, call.held_at) == (Phase.TOOL_PENDING, 5.2, None)
+
+
+def test_the_caller_hangs_up_while_the_call_is_handed_over() -> None:
+    """Nothing is left to be handed over; the agent is let go once more, in case."""
+    call, asked = then(Phase.LISTENING, e.AgentLost(at=5.3, why="x"), e.CallerHungUp(at=5.4, status="completed"))
+    assert call.phase is Phase.ENDED and call.reason == "agent lost: x"
+    assert [type(one).__name__ for one in asked[3:]] == ["CancelTools", "EndAgent", "HangUp"]

@@ -234,7 +234,7 @@ def _constant(node: ast.Constant) -> Iterator[Change]:
     if isinstance(value, bool):
         others = (not value,)
     elif isinstance(value, int):
-        others = (value + 1, value - 1) if value > 1 else (value + 1,)
+        others = (value * 2, value // 2) if value > 10 else (value + 1, value - 1) if value > 1 else (value + 1,)
     elif isinstance(value, float):
         others = (value * 2, value / 2) if value else (1.0,)
     for other in others:
