@@ -9,15 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import yaml
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actors.export import MASKED, scenario_of
 from actors.journal_reader import CallRow, NoJournal, UnknownCall, list_calls, read_call
 from engine.errors import CallscopeError
 from engine.journal import Kind, Record, encode
 from engine.recording import file_name
+from engine.scenario import file_data
 from web.percentiles import SHOWN, shown
 from web.timeline import rich_lines
 from web.wording import clean
@@ -103,6 +106,45 @@ def show(
         console.print(_interruptions_line(interruptions), soft_wrap=True, highlight=False)
         console.print(_interruptions_table(interruptions))
     console.print(_recording_line(records, data), soft_wrap=True, highlight=False)
+
+
+@app.command
+def export(
+    call: str,
+    file: Path | None = None,
+    /,
+    *,
+    scenario: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    agent: str = "",
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Turn a call into a scenario file with personal data masked, or print its journal as JSON lines.
+
+    Parameters
+    ----------
+    call:
+        Its id, the beginning of its id, or `last`.
+    file:
+        Where to write; standard output when left out.
+    scenario:
+        A scenario file for `callscope test`. Digits, keys and mail addresses are masked; names, streets and numbers
+        in words cannot be known: read the file before you share it.
+    agent:
+        The agent file that the scenario shall name, as a path from the scenario file.
+    """
+    try:
+        records = read_call(journal_path(data), call)
+    except CallscopeError as trouble:
+        _give_up(trouble, data)
+    if scenario:
+        told = file_data(scenario_of(records, agent=agent))
+        text = f"# masked: {MASKED}\n" + yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=110)
+    else:
+        text = "".join(encode(record).decode() + "\n" for record in records)
+    if file is None:
+        print(text, end="")
+    else:
+        file.write_text(text, encoding="utf-8")
 
 
 def _interruptions_line(certificates: Sequence[Mapping[str, Any]]) -> str:
