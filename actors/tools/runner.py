@@ -24,6 +24,7 @@ from engine.tools import ToolEffect, ToolResult, ToolSpec
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0  # before the second attempt, doubling; each is jittered by half
+WAITING_TIMES = 10  # so many times the limit may wait for a place; their time runs meanwhile, and more are told at once
 BEFORE_NOTHING = "Nothing was done."
 
 Before = Callable[[], Awaitable[bool]]
@@ -140,7 +141,7 @@ class ToolRunner:
         try:
             gate.slots.acquire_on_behalf_of_nowait(me)
         except trio.WouldBlock:
-            if gate.waiting >= spec.policy.at_once:
+            if gate.waiting >= WAITING_TIMES * spec.policy.at_once:
                 return self._refused(f"{spec.name} is busy just now. {BEFORE_NOTHING} Try again in a moment.")
             gate.waiting += 1
             try:

@@ -16,6 +16,7 @@ import trio
 LONGEST_RESULT_CHARS = 4000
 INLINE_BYTES = 64 * 1024  # encoded in well under a millisecond
 MOST_RESULT_BYTES = 1024 * 1024
+MOST_PARTS = 10_000  # values in a result; counting them takes a few milliseconds
 ENCODER_THREADS = trio.CapacityLimiter(2)
 
 TOO_MUCH = "It returned too much to be read out. Ask for less."
@@ -61,8 +62,11 @@ def one_line(text: str) -> str:
 
 def estimated_bytes(answer: object) -> int:
     """About how long the JSON is. Stops counting over the limit, so that it is quick for a result of any size."""
-    total, waiting = 0, [iter((answer,))]
+    total, parts_seen, waiting = 0, 0, [iter((answer,))]
     while waiting and total <= MOST_RESULT_BYTES:
+        parts_seen += 1
+        if parts_seen > MOST_PARTS:
+            return MOST_RESULT_BYTES + 1
         thing = next(waiting[-1], waiting)
         if thing is waiting:
             waiting.pop()
@@ -85,7 +89,7 @@ def _own_bytes(thing: object) -> int:
 
 
 def _parts(thing: object) -> Iterator[object] | None:
-    if isinstance(thing, str | bytes | bytearray | memoryview):
+    if thing is None or isinstance(thing, str | int | float | bytes | bytearray | memoryview):
         return None
     if isinstance(thing, Mapping):
         return (part for pair in thing.items() for part in pair)

@@ -81,18 +81,20 @@ async def test_one_time_for_all_attempts(autojump_clock: MockClock) -> None:
 
 
 async def test_a_full_limit_is_an_apology(autojump_clock: MockClock) -> None:
-    """Two work, two wait, the fifth is told at once that it is busy; waiting counts against the time."""
-    run = run_by(ToolRunner(), Backend(5.0), at_once=2, timeout_s=8)
-    outcomes: list[Outcome] = []
+    """One works, ten wait while their time runs, the twelfth is told at once that it is busy."""
+    run = run_by(ToolRunner(), Backend(0.5), at_once=1, timeout_s=3.2)
+    outcomes: list[tuple[float, Outcome]] = []
 
     async def one() -> None:
-        outcomes.append(await run())
+        outcome = await run()
+        outcomes.append((trio.current_time(), outcome))
 
     async with trio.open_nursery() as nursery:
-        for _ in range(5):
+        for _ in range(12):
             nursery.start_soon(one)
-    assert sorted(outcome.ok for outcome in outcomes) == [False, False, False, True, True]
-    assert "busy" in outcomes[0].text and not outcomes[0].began, "the fifth did not wait"
+    (at, refused), *others = outcomes
+    assert at == 0 and "busy" in refused.text and not refused.began
+    assert sum(outcome.ok for _, outcome in others) == 6 and others[-1][0] == pytest.approx(3.2)
 
 
 async def test_the_breaker_opens_tries_once_and_closes(autojump_clock: MockClock) -> None:
