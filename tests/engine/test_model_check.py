@@ -109,7 +109,9 @@ def test_a_state_without_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_deadline_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that is forgotten makes a deadline pass again at once: the phone line would burn a processor."""
-    monkeypatch.setitem(calls._NOTES, e.HoldingDue, lambda call, event: {"said": {"holding": 1}})
+    monkeypatch.setitem(
+        cast(dict[object, object], calls._NOTES), e.HoldingDue, lambda call, event: {"said": {"holding": 1}}
+    )
     assert "connecting: HoldingDue passes again and again, after opened, " in explore(most_states=ENOUGH).faults[0]
 
 

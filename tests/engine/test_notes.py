@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine import events as e
@@ -104,6 +106,11 @@ def test_a_leg_that_is_up() -> None:
 VOICE = e.CallerVoice(at=NOW, onset_at=NOW - 0.04)
 
 
+def near(seconds: float) -> Any:
+    """That moment, but for the last bits."""
+    return pytest.approx(seconds)
+
+
 def test_a_voice() -> None:
     """Since when, for how long without a pause, and that the agent waits for it."""
     for phase in (Phase.LISTENING, Phase.SPEAKING, Phase.TOOL_PENDING):
@@ -132,8 +139,8 @@ def test_a_voice_that_ends() -> None:
     quiet = e.CallerQuiet(at=6.0, voiced_ms=ANSWERED_MS)
     call, _ = then(Phase.LISTENING, VOICE, quiet)
     assert (call.caller_voiced, call.voiced_ms, call.voice_at, call.active_at) == (False, 400.0, 6.0, 6.0)
-    assert call.sound_at == pytest.approx(5.84)
-    assert (call.owed_since, call.owed_for) == (pytest.approx(5.84), "voice")
+    assert call.sound_at == near(5.84)
+    assert (call.owed_since, call.owed_for) == (near(5.84), "voice")
     call, _ = then(Phase.LISTENING, VOICE, e.CallerQuiet(at=6.0, voiced_ms=ANSWERED_MS - 1))
     assert (call.owed_since, call.owed_for) == (None, "")
     call, _ = then(Phase.SPEAKING, VOICE, quiet)
@@ -143,21 +150,21 @@ def test_a_voice_that_ends() -> None:
     assert (call.owed_since, call.owed_for) == (5.5, "words")
     partial = e.CallerTranscript(at=5.5, text="is eight", final=False)
     call, _ = then(Phase.LISTENING, VOICE, partial, quiet)
-    assert (call.owed_since, call.owed_for, call.partial) == (pytest.approx(5.84), "voice", "is eight")
+    assert (call.owed_since, call.owed_for, call.partial) == (near(5.84), "voice", "is eight")
     murmur = e.CallerTranscript(at=5.5, text="uh-huh", final=False)
     call, _ = then(Phase.LISTENING, VOICE, murmur, quiet)
     assert call.dismissed == "backchannel" and call.owed_since is None
     call, _ = then(
         Phase.LISTENING, VOICE, quiet, e.CallerVoice(at=6.2, onset_at=6.16), e.CallerQuiet(at=6.6, voiced_ms=100)
     )
-    assert (call.owed_since, call.owed_for) == (pytest.approx(6.44), "voice"), "still owed, from the later end"
+    assert (call.owed_since, call.owed_for) == (near(6.44), "voice"), "still owed, from the later end"
 
 
 def test_partial_words_say_when_an_answer_is_due() -> None:
     """They were understood, and will be final soon."""
     quiet = e.CallerQuiet(at=6.0, voiced_ms=600)
     call, _ = then(Phase.LISTENING, VOICE, quiet, e.CallerTranscript(at=6.1, text="is eight free", final=False))
-    assert (call.owed_since, call.owed_for, call.lines_said) == (pytest.approx(6.1 + FINAL_FOLLOWS_S), "words", 0)
+    assert (call.owed_since, call.owed_for, call.lines_said) == (near(6.1 + FINAL_FOLLOWS_S), "words", 0)
     assert (call.words_at, call.alive_at, call.spoke, call.partial) == (6.1, 6.1, True, "is eight free")
 
 
@@ -187,7 +194,7 @@ def test_a_turn_that_is_over() -> None:
     policy = Policy(turns=Turns(act_on="partials"))
     partial = e.CallerTranscript(at=5.3, text="is eight free", final=False)
     call, _ = then(Phase.LISTENING, partial, e.ReportArrived(at=5.7, ended_reason="x"), policy=policy)
-    assert (call.turn, call.partial, call.owed_since, call.owed_for) == ("", "", pytest.approx(5.6), "words")
+    assert (call.turn, call.partial, call.owed_since, call.owed_for) == ("", "", near(5.6), "words")
 
 
 def test_what_the_agent_says() -> None:
@@ -256,9 +263,9 @@ def test_nothing_was_left_to_go_on_with() -> None:
     noise = (VOICE, e.CallerQuiet(at=5.5, voiced_ms=100))
     resumed_at = 5.5 + PAUSE_S
     at_once, _ = then(Phase.SPEAKING, *noise, e.PlaybackDone(at=resumed_at + 0.01, utterance=2, heard_ms=900))
-    assert (at_once.resumed_at, at_once.sound_at) == (pytest.approx(resumed_at), pytest.approx(5.34))
+    assert (at_once.resumed_at, at_once.sound_at) == (near(resumed_at), near(5.34))
     later, _ = then(Phase.SPEAKING, *noise, e.PlaybackDone(at=resumed_at + 0.03, utterance=2, heard_ms=900))
-    assert later.sound_at == pytest.approx(resumed_at + 0.03)
+    assert later.sound_at == near(resumed_at + 0.03)
 
 
 def test_a_false_alarm() -> None:
@@ -269,7 +276,7 @@ def test_a_false_alarm() -> None:
     assert (call.held_at, call.dismissed, call.caller_voiced, call.owed_since) == (None, "noise", False, None)
     call, _ = then(Phase.SPEAKING, VOICE, e.ReportArrived(at=7.0, ended_reason="x"))
     assert (call.held_at, call.dismissed, call.caller_voiced) == (None, "no words", False)
-    assert call.sound_at == pytest.approx(NOW + 1.5) and call.resumed_at == pytest.approx(NOW + 1.5)
+    assert call.sound_at == near(NOW + 1.5) and call.resumed_at == near(NOW + 1.5)
     call, _ = then(Phase.LISTENING, VOICE, e.ReportArrived(at=7.0, ended_reason="x"))
     assert (call.held_at, call.dismissed, call.caller_voiced) == (None, "", True), "they may well be speaking"
 
@@ -349,7 +356,7 @@ def test_what_the_model_may_answer() -> None:
     assert (over.turn, over.prompted_at) == ("", 5.6)
     partials = Policy(turns=Turns(act_on="partials"))
     over, _ = then(Phase.LISTENING, words(5.6), e.ReportArrived(at=5.91, ended_reason="x"), policy=partials)
-    assert (over.partial, over.prompted_at, over.said_at) == ("", pytest.approx(5.9), pytest.approx(5.9))
+    assert (over.partial, over.prompted_at, over.said_at) == ("", near(5.9), near(5.9))
 
 
 def test_an_interruption_begins_clean() -> None:
@@ -529,7 +536,7 @@ def test_a_caller_who_waits_for_a_slow_tool() -> None:
     heard = (e.UtteranceStarted(at=5.5, utterance=2), e.AgentSpeechStopped(at=5.6))
     done = e.PlaybackDone(at=6.0, utterance=2, heard_ms=500)
     call, _ = then(Phase.TOOL_PENDING, goes_on(5.4), *heard, done, e.ReportArrived(at=30.5, ended_reason="x"))
-    assert call.said == {"progress": 3} and call.sound_at == pytest.approx(6.0 + 3 * 8)
+    assert call.said == {"progress": 3} and call.sound_at == near(6.0 + 3 * 8)
     silent = Policy(lines=("idle",))
     call, _ = then(
         Phase.TOOL_PENDING, goes_on(5.4), *heard, done, e.ReportArrived(at=16.5, ended_reason="x"), policy=silent
@@ -552,12 +559,12 @@ def test_a_line_waits_for_the_sound_that_is_on_its_way() -> None:
     """Vapi says that it speaks: half a second later there is sound, or a filler after all."""
     asked = words(5.3, final=True)
     call, _ = then(Phase.LISTENING, asked, e.ReportArrived(at=5.81, ended_reason="x"))
-    assert call.said == {"filler": 1} and call.sound_at == pytest.approx(5.8)
+    assert call.said == {"filler": 1} and call.sound_at == near(5.8)
     speaks = e.AgentSpeechStarted(at=5.6)
     call, _ = then(Phase.LISTENING, asked, speaks, e.ReportArrived(at=6.09, ended_reason="x"))
     assert call.said == {}
     call, _ = then(Phase.LISTENING, asked, speaks, e.ReportArrived(at=6.11, ended_reason="x"))
-    assert call.sound_at == pytest.approx(5.6 + SOUND_FOLLOWS_S)
+    assert call.sound_at == near(5.6 + SOUND_FOLLOWS_S)
 
 
 def test_words_are_waited_for_after_a_long_noise() -> None:
@@ -566,7 +573,7 @@ def test_words_are_waited_for_after_a_long_noise() -> None:
     call, asked = then(Phase.SPEAKING, *noise, e.ReportArrived(at=6.89, ended_reason="x"))
     assert len(asked) == 1 and call.held_at == NOW
     call, asked = then(Phase.SPEAKING, *noise, e.ReportArrived(at=6.91, ended_reason="x"))
-    assert len(asked) == 2 and call.resumed_at == pytest.approx(6.6 + WORDS_FOLLOW_S)
+    assert len(asked) == 2 and call.resumed_at == near(6.6 + WORDS_FOLLOW_S)
 
 
 def test_a_tool_is_waited_for_with_lines() -> None:

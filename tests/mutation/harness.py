@@ -82,7 +82,7 @@ class Result:
 def files_of(modules: Iterable[str]) -> list[str]:
     """The test files that judge these modules, as far as they exist."""
     names = dict.fromkeys(name for module in modules for name in FILES[module])
-    return [str(path) for name in names if (path := ROOT / "tests" / "engine" / f"{name}.py").exists()]
+    return [str(path) for name in names if (path := ROOT / "tests" / f"{name}.py").exists()]
 
 
 def run(
@@ -163,14 +163,12 @@ class _Loop:
 def _judges(mutant: Mutant, baseline: Baseline) -> list[str]:
     """The tests that may find it, the likeliest and quickest first."""
     if (mutant.module, mutant.function) in baseline.on_import or not mutant.function:
-        files = tuple(f"/{file}.py::" for file in FILES[mutant.module])
-        names = [name for name in baseline.functions if any(file in name for file in files)]
+        files = tuple(f"tests/{file}.py::" for file in FILES[mutant.module])
+        names = [name for name in baseline.functions if name.startswith(files)]
     else:
         names = [name for name, ran in baseline.functions.items() if (mutant.module, mutant.function) in ran]
-    ranks = {f"{file}.py": rank for rank, file in enumerate(FILES[mutant.module])}
-    return sorted(
-        names, key=lambda name: (ranks.get(name.partition("::")[0].rpartition("/")[2], 99), baseline.seconds[name])
-    )
+    ranks = {f"tests/{file}.py": rank for rank, file in enumerate(FILES[mutant.module])}
+    return sorted(names, key=lambda name: (ranks.get(name.partition("::")[0], 99), baseline.seconds[name]))
 
 
 # --- running tests --------------------------------------------------------------------------------------------------
@@ -226,7 +224,9 @@ def _run_anew(module: str, code: CodeType, names: Sequence[str], seconds: Mappin
 
 
 def _is_ours(name: str) -> bool:
-    return name.partition(".")[0] in ("engine", "actors", "web") or name.startswith("tests.engine")
+    return name.partition(".")[0] in ("engine", "actors", "web") or name.startswith(
+        ("tests.engine", "tests.stories", "tests.bench")
+    )
 
 
 class _Mutated(MetaPathFinder):
