@@ -60,8 +60,9 @@ def _caller(records: Sequence[Record], connected_ms: float) -> Iterator[s.Caller
 
 def _vapi(records: Sequence[Record]) -> Iterator[s.VapiMove]:
     """What the agent said first, and after each turn of the caller's, with the tool that it asked for meanwhile."""
-    heard, tool, said = "", ("", {}), list[str]()
-    first = True
+    heard, first = "", True
+    tool: tuple[str, dict[str, object]] = ("", {})
+    said: list[str] = []
     for one in [*records, None]:
         is_turn = one is not None and one.name == "CallerTranscript" and one.data.get("final")
         if one is None or is_turn:

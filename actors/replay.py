@@ -110,6 +110,7 @@ class Shadow:
         self.late_facts = 0
         self.largest_delay_ms = 0.0  # of a deadline: how late the event loop was
         self._told = told
+        self._now = opening.opened_at
         self._expected: deque[tuple[Kind, str, dict[str, Any]]] = deque()
         self._exact = True
 
@@ -139,11 +140,13 @@ class Shadow:
             return None
         fact = fact_of(record, self.opening.opened_at)
         if isinstance(fact, e.DeadlinePassed):
-            delay_s = fact.at - deadline_of(self.call)
+            due = deadline_of(self.call)
+            delay_s = fact.at - due
             if delay_s < -(EARLY_S if record.exact_s is not None else 1e-4):
-                due = _shown_due(self.call)
-                return self._difference(record, "DeadlinePassed", f"the next deadline is {due}")
-            self.largest_delay_ms = max(self.largest_delay_ms, delay_s * 1000)
+                return self._difference(record, "DeadlinePassed", f"the next deadline is {_shown_due(self.call)}")
+            # A fact may make something overdue: it could not be heard before that fact.
+            self.largest_delay_ms = max(self.largest_delay_ms, (fact.at - max(due, self._now)) * 1000)
+        self._now = fact.at
         before = self.call
         try:
             event = name_event(before, fact)
@@ -265,13 +268,16 @@ def counterfactual(records: Sequence[Record], policy: Policy) -> list[Order]:
     opened_at = opening_of(records, policy).opened_at
     call, _ = opened(records[0].call_id, policy, opened_at)
     found: list[Order] = []
+    now = opened_at
     for fact in _facts_until_closed(records, opened_at):
         was_due = isinstance(fact, e.DeadlinePassed)  # at one moment a fact comes before what is due, unless it did not
         for _ in range(MOST_DEADLINES):
             due = deadline_of(call)
             if due > fact.at + EARLY_S if was_due else due >= fact.at:
                 break
-            call = _ordered(call, e.DeadlinePassed(at=due), found)
+            now = max(due, now)  # one deadline may make another overdue
+            call = _ordered(call, e.DeadlinePassed(at=now), found)
+        now = max(now, fact.at)
         if call.phase is Phase.ENDED:
             break
         if not was_due:

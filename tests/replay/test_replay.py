@@ -68,7 +68,9 @@ def test_the_same_policy_changes_nothing() -> None:
     """The question what another policy would have done has the answer nothing, if it is the same one."""
     for records in journals():
         policy = opening_of(records).policy
-        assert first_difference(orders_of(records), counterfactual(records, policy), within_ms=3000.0) is None
+        late_ms = replay(records).largest_delay_ms  # an event loop that stood still is no policy
+        if late_ms < 1:
+            assert first_difference(orders_of(records), counterfactual(records, policy), within_ms=1.0) is None
 
 
 def test_another_policy_is_another_call() -> None:
