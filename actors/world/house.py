@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Protocol
 
 import trio
@@ -11,7 +12,7 @@ import trio
 from actors.call_actor import Arrival, Services
 from actors.ports import JournalStatistics, Plane, Recording, VapiCalls, WireListener
 from actors.supervisor import Admitted, Supervisor
-from actors.tools import Toolbox
+from actors.tools import Toolbox, ToolRunner
 from actors.twilio_leg import TwilioLeg
 from engine.agent import Agent, Fallback
 from engine.journal import Record
@@ -146,6 +147,7 @@ class CallscopeHouse:
             next_url="https://calls.example.com/webhook/twilio/next",
             agent_call_body=lambda call_id, number: {"name": call_id},
             lines=LINES,
+            runner=ToolRunner(rng=Random(0)),  # noqa: S311 — a world is repeatable
         )
         self.supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
 
