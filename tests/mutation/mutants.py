@@ -212,8 +212,8 @@ def _compare(node: ast.Compare) -> Iterator[Change]:
 
 
 def _binary(node: ast.BinOp) -> Iterator[Change]:
-    if isinstance(node.op, ast.BitOr):  # of two sets of notes the second is forgotten
-        if not isinstance(node.right, ast.Constant):
+    if isinstance(node.op, ast.BitOr):  # of two sets of notes the second is forgotten; a union of types is none
+        if not isinstance(node.right, ast.Constant | ast.Name):
             yield _replaced("statement", node, node.left, lambda: _become(node, node.left))
         return
     other = _ARITHMETIC.get(type(node.op))
