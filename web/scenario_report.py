@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -89,31 +91,85 @@ def _caller_lines(story: Story) -> Iterator[tuple[float, Text]]:
         yield placed.onset_ms, line.append(f"  ▸ {clean(what)} ({placed.end_ms - placed.onset_ms:.0f} ms)", "cyan")
 
 
-def summary(outcomes: Sequence[Outcome], *, faulty: int, took_s: float) -> Text:
+@dataclass(frozen=True)
+class Told:
+    """What is kept of a scenario once it is over: small, and fit for another process."""
+
+    path: Path
+    name: str
+    ok: bool
+    report: str  # as it is to be printed
+    trace: str = ""
+    took_s: float = 0.0
+    played: bool = True
+    skipped: int = 0  # expectations that nobody could judge
+    why: str = ""  # in a line, if it is not ok
+    plain: str = ""  # the report without colours, if it is not ok
+    fault: bool = False  # the file could not be read
+
+
+@dataclass(frozen=True)
+class Look:
+    """How reports are printed."""
+
+    width: int
+    colours: Literal["auto", "standard", "256", "truecolor", "windows"] | None
+    transcript: bool
+
+    def render(self, parts: Iterable[RenderableType]) -> str:
+        console = Console(
+            width=self.width, color_system=self.colours, force_terminal=self.colours is not None, highlight=False
+        )
+        with console.capture() as captured:
+            for part in parts:
+                console.print(part, soft_wrap=isinstance(part, Text))
+        return captured.get()
+
+
+PLAIN = Look(width=160, colours=None, transcript=False)
+
+
+def told_of(path: Path, outcome: Outcome, look: Look) -> Told:
+    """An outcome as it is told."""
+    why = ""
+    if not outcome.ok:
+        why = outcome.trouble or "; ".join(f"{one.expected}: {one.happened}" for one in outcome.failures)
+    return Told(
+        path,
+        outcome.scenario.scenario,
+        outcome.ok,
+        look.render(report(path, outcome, transcript=look.transcript)),
+        outcome.trace,
+        outcome.took_s,
+        played=not outcome.not_played,
+        skipped=sum(bool(one.skipped) for one in outcome.findings),
+        why=why.partition("\n")[0],
+        plain="" if outcome.ok else as_text(path, outcome),
+    )
+
+
+def told_of_fault(path: Path, fault: str, look: Look) -> Told:
+    """A file that could not be read."""
+    report_ = look.render([Text.assemble(_MARK[False], f" {path}"), Text(fault, "red")])
+    return Told(path, path.name, ok=False, report=report_, why=fault.partition("\n")[0], plain=fault, fault=True)
+
+
+def summary(all_told: Sequence[Told], *, took_s: float) -> Text:
     """One line about all of them."""
-    played = [one for one in outcomes if not one.not_played]
-    good = sum(one.ok for one in played)
-    parts = [(f"{good} passed", "bold green" if good else "")]
-    if bad := len(played) - good:
-        parts.append((f"{bad} failed", "bold red"))
-    if left := len(outcomes) - len(played):
-        parts.append((f"{left} not played", "yellow"))
-    if faulty:
-        parts.append((f"{faulty} not readable", "bold red"))
-    skipped = sum(bool(finding.skipped) for one in outcomes for finding in one.findings)
-    if skipped:
-        parts.append((f"{skipped} expectations not judged", "yellow"))
-    line = Text()
-    for number, (text, style) in enumerate(parts):
-        line.append(", " if number else "").append(text, style)
+    played = [one for one in all_told if one.played and not one.fault]
+    counts = (
+        (sum(one.ok for one in played), "passed", "bold green"),
+        (sum(not one.ok for one in played), "failed", "bold red"),
+        (sum(not one.played for one in all_told), "not played", "yellow"),
+        (sum(one.fault for one in all_told), "not readable", "bold red"),
+        (sum(one.skipped for one in all_told), "expectations not judged", "yellow"),
+    )
+    parts = [(f"{count} {what}", style if count else "") for count, what, style in counts if count or what == "passed"]
+    line = Text(", ").join(Text(text, style) for text, style in parts)
     a_minute = len(played) / took_s * 60 if took_s else 0.0
     return line.append(f" in {took_s:.2f} s ({a_minute:.0f} a minute)", "dim")
 
 
-def as_text(path: Path, outcome: Outcome, *, width: int = 160) -> str:
+def as_text(path: Path, outcome: Outcome) -> str:
     """The report without colours, for pytest and JUnit."""
-    console = Console(width=width, color_system=None, highlight=False)
-    with console.capture() as captured:
-        for part in report(path, outcome, transcript=False):
-            console.print(part, soft_wrap=isinstance(part, Text))
-    return captured.get()
+    return PLAIN.render(report(path, outcome, transcript=False))
