@@ -12,10 +12,10 @@ import trio
 from web.bench.contenders import ours
 from web.bench.driver import load_generator
 from web.bench.http_driver import http_generator, status_updates
+from web.bench.servers import CALL_ID
 
 CALLS = 100
 SETTLE_S = 2.0
-CALL_ID = "00000000-0000-4000-9000-{:012d}"  # as web.bench.vapi_rest counts
 
 
 async def beside_media(secret: str, rate: float, seconds: float) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from web.bench.contenders import ROOT
 from web.bench.http_load import Order
 from web.bench.process import pin
 
-__all__ = ["HttpDriver", "http_generator", "status_updates", "tool_calls"]
+__all__ = ["HttpDriver", "http_generator", "status_updates", "tool_call", "tool_calls"]
 
 SAMPLES = ROOT / "tests" / "samples" / "vapi"
 ANSWER_S = 30.0
@@ -40,10 +41,13 @@ class HttpDriver:
         rate: float = 0.0,
         once: bool = False,
         connections: int = CONNECTIONS,
+        kinds: Sequence[str] = (),
+        wanted: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Send these webhooks: evenly at `rate` a second, or as fast as they are answered."""
         assert self.process.stdin is not None
-        order = Order(port, [one.decode("latin-1") for one in requests], connections, seconds, rate, once)
+        texts = [one.decode("latin-1") for one in requests]
+        order = Order(port, texts, connections, seconds, rate, once, list(kinds), wanted or {})
         with trio.fail_after(seconds + ANSWER_S):
             await self.process.stdin.send_all(msgspec.json.encode(order) + b"\n")
             return await self.answer()
@@ -88,23 +92,30 @@ def status_updates(secret: str, call_ids: Sequence[str]) -> list[bytes]:
 
 def tool_calls(secret: str, call_ids: Sequence[str], tool: str, count: int) -> list[bytes]:
     """So many tool calls, each with an id of its own: a repeated one would not be run again."""
-    made = []
-    for number in range(count):
-        body = _about("tool-calls", call_ids[number % len(call_ids)])
-        one = {"id": f"bench_{number}", "type": "function", "function": {"name": tool, "arguments": {}}}
-        body["message"] |= {"toolCallList": [one], "toolCalls": [one]}
-        body["message"]["toolWithToolCallList"] = [{"type": "function", "name": tool, "toolCall": one}]
-        made.append(_request(secret, body))
-    return made
+    return [tool_call(secret, call_ids[number % len(call_ids)], tool, f"bench_{number}", {}) for number in range(count)]
+
+
+def tool_call(secret: str, call_id: str, tool: str, tool_call_id: str, arguments: Mapping[str, Any]) -> bytes:
+    """One tool call, as Vapi writes it three times into its webhook (reference/vapi.md §8.2)."""
+    body = _about("tool-calls", call_id)
+    one = {"id": tool_call_id, "type": "function", "function": {"name": tool, "arguments": dict(arguments)}}
+    body["message"] |= {"toolCallList": [one], "toolCalls": [one]}
+    body["message"]["toolWithToolCallList"] = [{"type": "function", "name": tool, "toolCall": one}]
+    return _request(secret, body)
 
 
 def _about(sample: str, call_id: str) -> dict[str, Any]:
-    try:
-        body: dict[str, Any] = json.loads((SAMPLES / f"{sample}.json").read_bytes())
-    except OSError:
-        raise BadSettings("the samples of Vapi's messages come with a checkout: run this bench from one") from None
+    body: dict[str, Any] = json.loads(_sample(sample))
     body["message"]["call"]["id"] = call_id
     return body
+
+
+@lru_cache
+def _sample(name: str) -> bytes:
+    try:
+        return (SAMPLES / f"{name}.json").read_bytes()
+    except OSError:
+        raise BadSettings("the samples of Vapi's messages come with a checkout: run this bench from one") from None
 
 
 def _request(secret: str, message: dict[str, Any]) -> bytes:

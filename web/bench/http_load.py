@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 import re
+import resource
 import select
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 
 import msgspec
@@ -29,6 +30,9 @@ class Order(msgspec.Struct):
 
     With `rate` (a second) they come at random moments, however quickly they are answered; without, each connection
     sends its next as soon as it has its answer. `once`: until the requests are used up, instead of over and over.
+
+    `kinds` names each request's kind, and then each kind's times are told apart, from just before its bytes are
+    written; `wanted` is what a kind's answers hold: without it they are bad.
     """
 
     port: int
@@ -37,6 +41,8 @@ class Order(msgspec.Struct):
     seconds: float
     rate: float = 0.0
     once: bool = False
+    kinds: list[str] = []
+    wanted: Mapping[str, str] = {}
 
 
 class Connection:
@@ -45,8 +51,9 @@ class Connection:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fd = self.sock.fileno()
         self.seen = b""
-        self.due = 0.0
+        self.due = self.sent_at = 0.0
         self.is_marked = False
+        self.kind = ""
 
     def answer(self) -> bytes | None:
         """One whole answer, when it is here."""
@@ -69,8 +76,10 @@ class Round:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        requests = [request.encode("latin-1") for request in order.requests]
-        self._requests: Iterator[bytes] = iter(requests) if order.once else cycle(requests)
+        kinds = order.kinds or [""] * len(order.requests)
+        requests = [(one.encode("latin-1"), kind) for one, kind in zip(order.requests, kinds, strict=True)]
+        self._requests: Iterator[tuple[bytes, str]] = iter(requests) if order.once else cycle(requests)
+        self._wanted = {kind: text.encode("latin-1") for kind, text in order.wanted.items()}
         self._connections = {c.fd: c for c in (Connection(order.port) for _ in range(order.connections))}
         self._free = deque(self._connections.values())
         self._epoll = select.epoll()
@@ -78,6 +87,8 @@ class Round:
         self._random = random.Random(1)  # noqa: S311 — the same load for everybody
         self._latencies_s: list[float] = []
         self._marked_s: list[float] = []
+        self._by_kind_s: dict[str, list[float]] = {}
+        self._wrong: dict[str, str] = {}
         self._bad = self._under_way = self._most_waiting = 0
         self._is_used_up = False
 
@@ -102,6 +113,9 @@ class Round:
             "most_waiting": self._most_waiting,
             "latency_ms": _summary(self._latencies_s),
             "marked_ms": _summary(self._marked_s),
+            "kinds_ms": {kind: _summary(seconds) for kind, seconds in self._by_kind_s.items()},
+            "wrong": self._wrong,
+            "began": began,
         }
 
     def _hurried(self, over: float) -> float:
@@ -127,11 +141,12 @@ class Round:
         return min(now, over)
 
     def _send(self, connection: Connection, due: float) -> None:
-        request = next(self._requests, None)
-        if request is None:
+        request, connection.kind = next(self._requests, (b"", ""))
+        if not request:
             self._is_used_up = True
             return
         connection.due, connection.is_marked = due, b'"tool-calls"' in request
+        connection.sent_at = time.perf_counter()
         connection.sock.sendall(request)
         self._under_way += 1
 
@@ -141,27 +156,38 @@ class Round:
             answer = connection.answer()
             if answer is None:
                 continue
-            took_s = time.perf_counter() - connection.due
-            self._latencies_s.append(took_s)
             self._under_way -= 1
-            if connection.is_marked:
-                self._marked_s.append(took_s)
-                self._bad += b'"result"' not in answer  # an apology is no answer here
-            self._bad += not answer.startswith(GOOD)
+            self._note(connection, answer, time.perf_counter())
             self._free.append(connection)
+
+    def _note(self, connection: Connection, answer: bytes, now: float) -> None:
+        took_s, is_good = now - connection.due, answer.startswith(GOOD)
+        self._latencies_s.append(took_s)
+        kind = connection.kind
+        if kind:
+            self._by_kind_s.setdefault(kind, []).append(now - connection.sent_at)
+            is_good = is_good and self._wanted.get(kind, b"") in answer
+            if not is_good:
+                self._wrong.setdefault(kind, answer[-200:].decode("latin-1"))
+        elif connection.is_marked:
+            self._marked_s.append(took_s)
+            is_good = is_good and b'"result"' in answer  # an apology is no answer here
+        self._bad += not is_good
 
 
 def _summary(seconds: list[float]) -> dict[str, float]:
-    """Percentiles in milliseconds; empty when nothing was seen."""
+    """Percentiles in milliseconds, and of how many; empty when nothing was seen."""
     if not seconds:
         return {}
     seconds = sorted(seconds)
     last = len(seconds) - 1
     at = {"p50": last // 2, "p99": int(last * 0.99), "max": last}
-    return {name: round(seconds[index] * 1000, 3) for name, index in at.items()}
+    return {"n": len(seconds), **{name: round(seconds[index] * 1000, 3) for name, index in at.items()}}
 
 
 def main() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a thousand connections at once
     print(msgspec.json.encode({"ready": True}).decode(), flush=True)
     for line in sys.stdin.buffer:
         print(msgspec.json.encode(Round(msgspec.json.decode(line, type=Order)).run()).decode(), flush=True)

@@ -8,37 +8,31 @@ only answer, so whatever is written here is to our disadvantage.
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
-import trio
 from rich.console import Console
 from rich.table import Table
 
 from web.bench.beside import beside_media
-from web.bench.contenders import READY_S, ROOT, find_peer, ours
-from web.bench.driver import load_generator
+from web.bench.contenders import find_peer
 from web.bench.http_driver import HttpDriver, http_generator, status_updates, tool_calls
-from web.bench.process import cpu_s, pin
+from web.bench.process import cpu_s
+from web.bench.servers import SECRET, Server, in_turns, our_server, peer_server
 
 __all__ = ["PEERS", "Shape", "compare", "print_webhooks"]
 
 PEERS = ("quart", "express")
-SECRET = "bench"  # noqa: S105 — what `contenders.ours` sets
 CALLS = 8
 TOOLS_A_CALL = 60  # a call remembers 64 and runs no more (actors.call_actor)
 SHARE_OF_MOST = 0.7
 GOAL = 2.0  # times what plain Quart-Trio gives; the calls beside it are tried with a good part of this
 DEFAULT_RATE = 1_500.0  # when Quart-Trio is not there to compare with
 MIX = 8  # one request in so many is a tool call
-CALL_ID = "00000000-0000-4000-9000-{:012d}"  # as web.bench.vapi_rest counts
 
 _AGENT = """\
 name: bench
@@ -73,16 +67,6 @@ class Shape:
 
 
 @dataclass
-class Server:
-    """One of the servers, ready, with calls that webhooks can be about."""
-
-    name: str
-    pid: int
-    port: int
-    call_ids: Sequence[str] = (CALL_ID.format(1),)
-
-
-@dataclass
 class Seen:
     """What was measured of one server, a number a round."""
 
@@ -105,13 +89,20 @@ async def compare(shape: Shape, *, say: Said = lambda what: None) -> dict[str, A
     seen = {name: Seen() for name in ("ours", *commands)}
     async with http_generator(cores=generator_core) as driver:
         for number in range(shape.rounds):
-            for name, taken in _turns(seen, number):
+            for name, taken in in_turns(seen, number):
                 say(f"round {number + 1} of {shape.rounds}: {name}")
                 with tempfile.TemporaryDirectory(prefix="callscope-bench-") as folder:
                     opening = (
-                        _ours(Path(folder), server_core, generator_core)
+                        our_server(
+                            Path(folder),
+                            cores=server_core,
+                            generator_cores=generator_core,
+                            calls=CALLS,
+                            agent=_AGENT,
+                            tools=_TOOLS,
+                        )
                         if name == "ours"
-                        else _peer(name, commands[name], Path(folder), server_core)
+                        else peer_server(name, commands[name], Path(folder), cores=server_core)
                     )
                     async with opening as server:
                         await _measure(server, driver, shape, taken)
@@ -121,12 +112,6 @@ async def compare(shape: Shape, *, say: Said = lambda what: None) -> dict[str, A
     say(f"{rate:.0f} webhooks a second beside 100 talking calls")
     beside = await beside_media(SECRET, rate, shape.seconds)
     return {**results, "beside_media": beside, "cores": cores, "connections": shape.connections}
-
-
-def _turns(seen: Mapping[str, Seen], number: int) -> list[tuple[str, Seen]]:
-    """The other way round every second time: whoever comes first finds another machine than who comes last."""
-    turns = list(seen.items())
-    return turns[::-1] if number % 2 else turns
 
 
 def _peers() -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -166,48 +151,6 @@ def _mix(updates: Sequence[bytes], call_ids: Sequence[str]) -> list[bytes]:
     return [
         tools[index // MIX] if index % MIX == 0 else updates[index % len(updates)] for index in range(len(tools) * MIX)
     ]
-
-
-# --- servers ----------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _ours(data: Path, cores: set[int], generator_cores: set[int]) -> AsyncIterator[Server]:
-    """Our service with live calls on it, and their sound: 400 frames a second each way."""
-    (data / "tools.py").write_text(_TOOLS, encoding="utf-8")
-    async with (
-        load_generator(cores=generator_cores) as media,
-        ours(lambda: media.agent_url, data, workers=1, cores=cores, agent=_AGENT) as contender,
-    ):
-        if not await media.open_calls(contender, CALLS):
-            raise RuntimeError(f"the calls of the bench did not come up; see {data}")
-        yield Server("ours", contender.pid, contender.port, [CALL_ID.format(n) for n in range(1, CALLS + 1)])
-
-
-@asynccontextmanager
-async def _peer(name: str, command: Sequence[str], logs: Path, cores: set[int]) -> AsyncIterator[Server]:
-    with (logs / f"{name}.log").open("wb") as errors:
-        process = await trio.lowlevel.open_process(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "NODE_ENV": "production", "VAPI_SERVER_SECRET": SECRET},
-            cwd=ROOT,
-        )
-    try:
-        assert process.stdout is not None
-        with trio.fail_after(READY_S):
-            ready = msgspec.json.decode(await process.stdout.receive_some(4096))
-        pin(process.pid, cores)
-        yield Server(name, process.pid, int(ready["port"]))
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):  # killed: it ends
-            await process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    await pipe.aclose()
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

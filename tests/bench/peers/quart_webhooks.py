@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -21,6 +22,32 @@ from quart_trio import QuartTrio
 app = QuartTrio(__name__)
 
 
+async def instant(**arguments: Any) -> str:
+    return "ok"
+
+
+async def slow(seconds: float) -> str:
+    await trio.sleep(seconds)
+    return "ok"
+
+
+async def crash() -> str:
+    raise RuntimeError("a tool's mistake")
+
+
+TOOLS: dict[str, Callable[..., Awaitable[str]]] = {"slow": slow, "crash": crash}
+
+
+async def run(call: dict[str, Any]) -> dict[str, str]:
+    """Run the function, as a tutorial does: what it does not know is `instant` here."""
+    function = call["function"]
+    tool: Callable[..., Awaitable[str]] = TOOLS.get(function["name"], instant)
+    try:
+        return {"toolCallId": call["id"], "result": await tool(**function["arguments"])}
+    except Exception as error:
+        return {"toolCallId": call["id"], "error": f"{function['name']} failed: {error}"}
+
+
 @app.post("/webhook/vapi")
 async def webhook() -> Any:
     body = await request.get_json()  # before any answer: hypercorn can lose the connection of a body left unread
@@ -29,7 +56,7 @@ async def webhook() -> Any:
     message = body["message"]
     match message["type"]:
         case "tool-calls":
-            return {"results": [{"toolCallId": call["id"], "result": "ok"} for call in message["toolCallList"]]}
+            return {"results": [await run(call) for call in message["toolCallList"]]}
         case "assistant-request":
             return {"assistantId": "a"}
         case _:

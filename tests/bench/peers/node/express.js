@@ -16,12 +16,30 @@ if (!secret) {
 const app = express();
 app.use(express.json({ limit: "1mb" })); // a report at the end of a call is longer than the 100 kB that it allows by itself
 
-app.post("/webhook/vapi", (request, response) => {
+const instant = async () => "ok";
+const tools = {
+  slow: ({ seconds }) => new Promise((resolve) => setTimeout(resolve, seconds * 1000, "ok")),
+  crash: async () => {
+    throw new Error("a tool's mistake");
+  },
+};
+
+// Runs the function, as a tutorial does: what it does not know is `instant` here.
+async function run(call) {
+  const { name, arguments: given } = call.function;
+  try {
+    return { toolCallId: call.id, result: await (tools[name] ?? instant)(given) };
+  } catch (error) {
+    return { toolCallId: call.id, error: `${name} failed: ${error.message}` };
+  }
+}
+
+app.post("/webhook/vapi", async (request, response) => {
   if (request.get("x-vapi-secret") !== secret) return response.status(401).json({ error: "unauthorized" });
   const { message } = request.body;
   switch (message.type) {
     case "tool-calls":
-      return response.json({ results: message.toolCallList.map((call) => ({ toolCallId: call.id, result: "ok" })) });
+      return response.json({ results: await Promise.all(message.toolCallList.map(run)) });
     case "assistant-request":
       return response.json({ assistantId: "a" });
     default:
