@@ -21,6 +21,7 @@ import structlog
 from actors.journal_reader import NoJournal, records_of, tail
 from engine.journal import Record
 from web.api.summary import SUMMARY_VERSION, Summary, searched, summarise
+from web.insights import store as insights
 
 __all__ = ["CallsIndex", "Place", "Wanted"]
 
@@ -89,7 +90,10 @@ class Wanted:
     q: str = ""
     agent: str = ""
     reason: str = ""
-    outcome: str = ""
+    outcome: str = ""  # the engine's, or that of `web.insights.outcomes`
+    fault: str = ""
+    caller: str = ""  # how their masked number begins
+    marked: bool | None = None
     since_ms: int | None = None
     until_ms: int | None = None
     after: Place | None = None
@@ -97,8 +101,9 @@ class Wanted:
 
     def clauses(self) -> tuple[str, dict[str, Any]]:
         """As SQL: a condition and its parameters."""
-        found, given = ["1"], {name: getattr(self, name) for name in ("agent", "reason", "outcome")}
+        found, given = ["1"], {name: getattr(self, name) for name in ("agent", "reason")}
         found += [f"{name} = :{name}" for name, value in given.items() if value]
+        found += insights.clauses(self, given)
         if self.state in ("live", "ended"):
             found.append(f"ended = {int(self.state == 'ended')}")
         for word in self.q.casefold().split()[:8]:
@@ -181,6 +186,7 @@ class CallsIndex:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 connection.executemany(_STORE, [_stored(self.calls[call_id]) for call_id in self._changed])
+                insights.put(connection, [self.calls[call_id] for call_id in self._changed])
                 connection.execute("UPDATE place SET row = max(row, ?)", (self.row,))
                 connection.execute("COMMIT")
             except BaseException:
@@ -226,6 +232,7 @@ class CallsIndex:
         self.calls.pop(call_id, None)
         self._changed.discard(call_id)
         self._open().execute("DELETE FROM calls WHERE call_id = ?", (call_id,))
+        insights.forget(self._open(), call_id)
 
     def summaries(self, wanted: Wanted) -> Iterator[Summary]:
         """All calls of a selection, newest first, for whoever adds them up; `limit` is of all."""
@@ -234,6 +241,11 @@ class CallsIndex:
         query = f"SELECT summary FROM calls WHERE {condition} ORDER BY began_ms DESC, call_id DESC LIMIT :limit"  # noqa: S608 — our own words
         for (blob,) in self._open().execute(query, {**given, "limit": wanted.limit}):
             yield _DECODER.decode(blob)
+
+    def connection(self) -> sqlite3.Connection:
+        """The file, with all that is known in it: for questions that are put in SQL."""
+        self.try_store()
+        return self._open()
 
     def live(self) -> Sequence[Summary]:
         return [summary for summary in self.calls.values() if not summary.ended]
@@ -277,8 +289,8 @@ class CallsIndex:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")  # a power cut may cost it, and it is made anew
             if connection.execute("PRAGMA user_version").fetchone()[0] != SUMMARY_VERSION:
-                connection.executescript("DROP TABLE IF EXISTS calls; DROP TABLE IF EXISTS place;")
-            connection.executescript(_SCHEMA)
+                connection.executescript("DROP TABLE IF EXISTS calls; DROP TABLE IF EXISTS place;" + insights.DROP)
+            connection.executescript(_SCHEMA + insights.SCHEMA)
             connection.execute("INSERT INTO place SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM place)")
             connection.execute(f"PRAGMA user_version = {SUMMARY_VERSION}")
         except BaseException:
@@ -291,6 +303,7 @@ class CallsIndex:
         self.row = connection.execute("SELECT row FROM place").fetchone()[0]
         if self.row > _last_row(self.journal):
             connection.execute("DELETE FROM calls")
+            insights.clear(connection)
             connection.execute("UPDATE place SET row = 0")
             self.row = 0
         for (blob,) in connection.execute("SELECT summary FROM calls WHERE ended = 0"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -210,6 +211,10 @@ class CallsModel:
         """All calls of a selection, for sums over them."""
         await self.look()
         return await self.ask(lambda: list(self._index.summaries(wanted)))
+
+    def connection(self) -> sqlite3.Connection:
+        """For a question that is put in SQL, in the index's thread (`ask`)."""
+        return self._index.connection()
 
     async def records(self, call_id: str) -> list[Record]:
         """All records of one call; none when there is no such call."""

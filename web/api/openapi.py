@@ -10,6 +10,7 @@ import msgspec
 
 from web.api import types as t
 from web.api.problems import ProblemDocument
+from web.insights import types as i
 
 __all__ = ["OPERATIONS", "Operation", "openapi"]
 
@@ -51,6 +52,18 @@ class Operation:
 _UNKNOWN = {404: "no such call"}
 _BAD = {400: "a parameter that cannot be"}
 _MOMENT = "ISO 8601, or milliseconds since 1970"
+_FILTERS = (
+    _query("agent", "exactly this agent"),
+    _query("reason", "exactly this reason"),
+    _query("outcome", "exactly this outcome: the engine's, or that of the insights"),
+    _query("fault", "whose fault the end was (finished calls)"),
+    _query("caller", "how the other side's masked number begins (finished calls)"),
+    _query("marked", "only those that are marked, or only the others", type="boolean"),
+    _query("since", f"began at or after: {_MOMENT}"),
+    _query("until", f"began before: {_MOMENT}"),
+)
+_OFFSET = _query("offset_min", "minutes from UTC to the reader's clock, for its days and hours", type="integer",
+                 minimum=-840, maximum=840, default=0)  # fmt: skip
 
 OPERATIONS: Sequence[Operation] = (
     Operation(
@@ -58,15 +71,23 @@ OPERATIONS: Sequence[Operation] = (
         query=(
             _query("state", "which", type="string", enum=["live", "ended", "all"], default="all"),
             _query("q", "words that id, agent, masked numbers, outcome, reason or last words hold"),
-            _query("agent", "exactly this agent"),
-            _query("reason", "exactly this reason"),
-            _query("outcome", "exactly this outcome"),
-            _query("since", f"began at or after: {_MOMENT}"),
-            _query("until", f"began before: {_MOMENT}"),
+            *_FILTERS,
             _limit(200, 50),
             _query("cursor", "`next` of the page before"),
         ),
         problems=_BAD,
+    ),
+    Operation(
+        "get", "/api/calls.csv", "exportCalls", "Finished calls as a table, the newest first", "text/csv",
+        query=_FILTERS, problems=_BAD,
+    ),
+    Operation(
+        "get", "/api/insights", "getInsights", "What finished calls have in common", i.Insights,
+        query=(*_FILTERS, _OFFSET), problems=_BAD,
+    ),
+    Operation(
+        "get", "/api/insights.csv", "exportInsights", "Finished calls by hour, day or week", "text/csv",
+        query=(*_FILTERS, _OFFSET), problems=_BAD,
     ),
     Operation("get", "/api/calls/{id}", "getCall", "One call whole", t.CallDetail, problems=_UNKNOWN),
     Operation("get", "/api/calls/{id}/lanes", "getLanes", "One call over time", t.Lanes, problems=_UNKNOWN),

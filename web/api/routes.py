@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,12 +29,12 @@ from web.api.lanes import lanes
 from web.api.model import MOST_VIEWERS, CallsModel
 from web.api.openapi import openapi
 from web.api.orders import Orders
+from web.api.parameters import flag, integer, moment, text
 from web.api.problems import Problem, add_problems, no_such_call
 from web.api.recordings import MOST_POINTS, Opened, Recordings, recording_response
 from web.api.redact import record_rows
 from web.api.sse import event_stream
 from web.api.summary import Summary, summarise
-from web.api.times import moment_ms
 from web.bodies import raw_body
 
 __all__ = ["Api", "add_api"]
@@ -42,7 +42,6 @@ __all__ = ["Api", "add_api"]
 log = structlog.get_logger(__name__)
 
 MOST_BODY_BYTES = 64 * 1024
-MOST_QUERY_CHARS = 200
 MOST_ID_CHARS = 64
 MOST_SEQ = 2**53
 LONGEST_KEY_CHARS = 200
@@ -94,7 +93,7 @@ def add_api(app: QuartTrio, api: Api) -> None:
         if api.model.viewers >= MOST_VIEWERS:
             detail = "Too many pages watch already. Close some, or try again later."
             raise Problem(503, detail, headers={"Retry-After": "30"})
-        after_seq = _integer("after", -1, -1, MOST_SEQ, request.headers.get("Last-Event-ID"))
+        after_seq = integer("after", -1, -1, MOST_SEQ, request.headers.get("Last-Event-ID"))
         call_id = request.args.get("call")
         if call_id is not None:
             await known(api, call_id)
@@ -140,7 +139,7 @@ def add_calls(app: QuartTrio, api: Api) -> None:
     @app.get("/api/calls/<call_id>/records")
     async def journal(call_id: str) -> Response:
         who = api.access.require()
-        after, limit = _integer("after", -1, -1, MOST_SEQ), _integer("limit", 500, 1, 2000)
+        after, limit = integer("after", -1, -1, MOST_SEQ), integer("limit", 500, 1, 2000)
         _, records = await whole(api, call_id)
         _noted(who, "records", call_id)
         found = [record for record in records if record.seq > after][: limit + 1]
@@ -162,7 +161,7 @@ def add_recordings(app: QuartTrio, api: Api) -> None:
     @app.get("/api/calls/<call_id>/waveform")
     async def peaks(call_id: str) -> Response:
         api.access.require()
-        points = _integer("points", 1000, 1, MOST_POINTS)
+        points = integer("points", 1000, 1, MOST_POINTS)
         await known(api, call_id)
         waveform = await trio.to_thread.run_sync(api.recordings.waveform, call_id, points)
         if waveform is None:
@@ -283,40 +282,13 @@ def _wanted() -> Wanted:
         raise Problem(400, detail, kind="parameter") from None
     return Wanted(
         state=state,
-        **{name: _text(given, name) for name in ("q", "agent", "reason", "outcome")},
-        since_ms=_moment("since"),
-        until_ms=_moment("until"),
+        **{name: text(name) for name in ("q", "agent", "reason", "outcome", "fault", "caller")},
+        marked=flag("marked"),
+        since_ms=moment("since"),
+        until_ms=moment("until"),
         after=after,
-        limit=_integer("limit", 50, 1, 200),
+        limit=integer("limit", 50, 1, 200),
     )
-
-
-def _text(given: Mapping[str, str], name: str) -> str:
-    text = given.get(name, "")
-    if len(text) > MOST_QUERY_CHARS:
-        raise Problem(400, f"`{name}` has at most {MOST_QUERY_CHARS} characters.", kind="parameter")
-    return text.encode("utf-8", "replace").decode()  # what is no Unicode no call holds
-
-
-def _moment(name: str) -> int | None:
-    text = request.args.get(name)
-    if not text:
-        return None
-    try:
-        return moment_ms(text)
-    except (ValueError, OverflowError):
-        detail = f"`{name}` is a moment like 2026-05-01T14:30:00Z, or milliseconds since 1970."
-        raise Problem(400, detail, kind="parameter") from None
-
-
-def _integer(name: str, default: int, least: int, most: int, otherwise: str | None = None) -> int:
-    text = request.args.get(name) or otherwise
-    if not text:
-        return default
-    digits = text.removeprefix("-")
-    if digits.isascii() and digits.isdecimal() and len(digits) <= 16 and least <= int(text) <= most:
-        return int(text)
-    raise Problem(400, f"`{name}` is a whole number from {least} to {most}.", kind="parameter")
 
 
 async def _body(kind: type[Body]) -> Body:

@@ -15,9 +15,10 @@ import msgspec
 from engine.journal import Kind, Record
 from engine.masking import masked
 from web.api.types import CallRow, LastWords, TurnLatency
+from web.insights.facts import Facts
 from web.percentiles import percentile
 
-SUMMARY_VERSION = 1  # raised when summaries hold something new: the index is then made anew
+SUMMARY_VERSION = 2  # raised when summaries hold something new: the index is then made anew
 MOST_TURNS = 500
 MOST_CHARS = 300
 LOST = "lost"  # the outcome of a call whose process was killed: its journal has no end
@@ -78,6 +79,7 @@ class Summary(msgspec.Struct):
     recorded_ms: float = 0.0
     recording_problem: str | None = None
     clock: TurnClock = msgspec.field(default_factory=TurnClock)
+    insight: Facts = msgspec.field(default_factory=Facts)
 
     @property
     def ended(self) -> bool:
@@ -92,6 +94,7 @@ class Summary(msgspec.Struct):
         if not self.last_wall_s:
             self.began_wall_s = round(record.wall_s - record.at_ms / 1000, 3)
         self.last_wall_s = record.wall_s
+        self.insight.take(record)
         if self.outcome == LOST and not self.closed:
             self.outcome = self.reason = None  # it lives after all
         latency_ms = self.clock.take(record)
