@@ -35,6 +35,7 @@ from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assi
 from web.clips import line_book
 from web.console import add_console
 from web.health import Histogram, Meters, add_health, add_numbers
+from web.insights.routes import add_insights
 from web.reload import Versions
 from web.settings import Settings
 from web.siblings import Place, Siblings, open_siblings
@@ -284,6 +285,7 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False, 
         add_health(app, not_ready=runtime.not_ready, meters=meters, siblings=runtime.siblings)
         api = runtime.api(reachable=reachable)
         add_api(app, api)
+        add_insights(app, api)
         add_console(app, api)
 
 
