@@ -8,7 +8,7 @@ import trio
 from cyclopts import App
 from rich.console import Console
 
-app = App(name="bench", help="Measure: frames, calls, webhooks, turns; against peers in the same run.")
+app = App(name="bench", help="Measure: frames, calls, webhooks, tools, turns; against peers in the same run.")
 console = Console(highlight=False)
 
 
@@ -68,6 +68,28 @@ def webhooks(*, quick: bool = False, json: Path | None = None) -> None:
     with console.status("starting…") as status:
         result = trio.run(lambda: compare(Shape.quick() if quick else Shape(), say=status.update))
     print_webhooks(result, console)
+    if json is not None:
+        write_json(result, json)
+
+
+@app.command
+def tools(*, quick: bool = False, json: Path | None = None) -> None:
+    """Tool calls: what we add to a function that answers at once, beside a hundred calls; and a thousand in flight.
+
+    Parameters
+    ----------
+    quick
+        Under a minute instead of three: one round of each.
+    json
+        Write all figures to this file.
+    """
+    from web.bench.report import write_json  # noqa: PLC0415
+    from web.bench.tools import Shape, compare  # noqa: PLC0415
+    from web.bench.tools_report import print_tools  # noqa: PLC0415
+
+    with console.status("starting…") as status:
+        result = trio.run(lambda: compare(Shape.quick() if quick else Shape(), say=status.update))
+    print_tools(result, console)
     if json is not None:
         write_json(result, json)
 
