@@ -261,7 +261,12 @@ class ScriptedAgent:
 
         now = self._timetable.now()
         when = max(now + (self.plan.answer_ms + reply.think_ms) / 1000, self._quiet_until)
-        self._timetable.at(when, (lambda: self._start(ask_first)) if reply.tool else speak)
+
+        def ask() -> None:
+            if self._open:  # a call that is over has nobody who would wait for the tool
+                self._start(ask_first)
+
+        self._timetable.at(when, ask if reply.tool else speak)
 
     # --- the socket --------------------------------------------------------------------------------------------------
 
