@@ -133,7 +133,7 @@ def test_pytest_collects_the_same_files(folder: Path) -> None:
     for name, text in (("bad", BAD), ("good", GOOD), ("faulty", FAULTY)):
         written(folder, text, name)
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\ntrio_mode = true\n", "utf-8")  # as most users have it
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", str(folder)],
         cwd=folder,
