@@ -135,9 +135,9 @@ async def open_stack(
 
     try:
         credentials = ["--account-sid", ACCOUNT_SID, "--auth-token", auth_token, "--number", NUMBER]
-        twilio = await start(
-            "twilio-twin", ["web", "twin", "twilio", "--port", "0", *credentials, "--data", str(data / "twilio-twin")]
-        )
+        sounds = agent if agent.is_dir() else agent.parent
+        of_twin = ["--data", str(data / "twilio-twin"), "--sounds", str(sounds)]
+        twilio = await start("twilio-twin", ["web", "twin", "twilio", "--port", "0", *credentials, *of_twin])
         vapi = await start(
             "vapi-twin",
             ["web", "twin", "vapi", "--port", "0", "--api-key", api_key, *of_agent, *vapi_options],
@@ -175,7 +175,7 @@ async def open_stack(
                 ACCOUNT_SID,
                 auth_token,
                 http,
-                sounds=agent if agent.is_dir() else agent.parent,
+                sounds=sounds,
             )
             _announce(stack, agent)
             yield stack

@@ -44,7 +44,7 @@ async def test_a_cough_is_heard_and_is_no_barge_in_words_are(tmp_path: Path) -> 
         with MediaServer(talk_on) as server:
             ring = world.twin.ring
 
-            def with_folder(request: CallRequest) -> Any:
+            def with_folder(request: CallRequest, handset: Any = None) -> Any:
                 request.sounds = str(tmp_path)
                 return ring(request)
 

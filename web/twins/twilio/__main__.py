@@ -24,6 +24,7 @@ def main(
     auth_token: str = "0123456789abcdef0123456789abcdef",  # noqa: S107 — a stand-in's
     number: tuple[str, ...] = ("+12025550199",),
     data: Path | None = None,
+    sounds: Path | None = None,
 ) -> None:
     """A strict stand-in for Twilio: REST, signed webhooks, TwiML, media streams, scripted callers.
 
@@ -41,10 +42,12 @@ def main(
         A phone number of the account; may be repeated.
     data
         Where the recordings of what callers heard go; nowhere when left out.
+    sounds
+        The folder of the files that the script of a live caller may name as sounds.
     """
     set_up_logs()
     end_with_parent()
-    settings = TwinSettings(account_sid, auth_token, number, speak, data)
+    settings = TwinSettings(account_sid, auth_token, number, speak, data, sounds)
     trio.run(_run, settings, f"{host}:{port}")
 
 

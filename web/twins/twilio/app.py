@@ -16,6 +16,7 @@ from quart_trio import QuartTrio
 from engine.errors import CallscopeError
 from web.twins.speech.sounds import bed
 from web.twins.twilio.call import TwinCall
+from web.twins.twilio.phone import add_phone
 from web.twins.twilio.problems import RestError
 from web.twins.twilio.rest import add_rest
 from web.twins.twilio.settings import Faults, TwinSettings
@@ -30,6 +31,7 @@ def create_twin_app(twin: TwilioTwin) -> QuartTrio:
     app = QuartTrio("twilio-twin")
     add_rest(app, twin)
     _add_twin_routes(app, twin)
+    add_phone(app, twin)
     return app
 
 
@@ -117,6 +119,7 @@ async def serve_twin(
     config.errorlog = None
     config.accesslog = None
     config.graceful_timeout = 1.0
+    config.websocket_max_message_size = 64 * 1024  # of what handsets send
     config.keep_alive_timeout = KEEP_ALIVE_S
     limits = httpx.Limits(max_connections=400, max_keepalive_connections=50, keepalive_expiry=2.0)
     async with httpx.AsyncClient(limits=limits) as http, trio.open_nursery() as nursery:

@@ -19,6 +19,7 @@ from web.twins.twilio.speaker import Speaker
 from web.twins.twilio.tap import NOBODY, SOUND, WORDS, Tap, is_loud
 
 if TYPE_CHECKING:
+    from web.twins.twilio.handset import Handset
     from web.twins.twilio.stream import Stream
 
 FINAL = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
@@ -62,6 +63,7 @@ class TwinCall:
     chance: Random = field(default_factory=lambda: Random(1))  # noqa: S311 — of its line; no secret
     faults: Callable[[], Faults] = Faults
     stream: Stream | None = None
+    handset: Handset | None = None  # of a live caller
     ended: trio.Event = field(default_factory=trio.Event)
     callbacks_sent: int = 0
     media_messages: int = 0  # that have come from the server
@@ -83,16 +85,21 @@ class TwinCall:
     def tick(self) -> None:
         """20 ms pass: the caller's mouth, the caller's ear, the stream between them."""
         said, caller = SILENCE_FRAME, NOBODY
+        spoken = self.handset.microphone.frame() if self.handset is not None else None
         if self.mouth:
             said = bytes(self.mouth[:FRAME_BYTES]).ljust(FRAME_BYTES, b"\xff")
             del self.mouth[:FRAME_BYTES]
             if is_loud(said):
                 caller = WORDS if self.mouth_has_words else SOUND
+        elif spoken is not None:
+            said, caller = spoken, WORDS if is_loud(spoken) else NOBODY
         if self.stream is not None:
             self.stream.take_what_has_come()
         heard, reached = self.speaker.frame()
         picked_up = self._room.frame(said, self.tap.heard)
         self.tap.add(picked_up, heard, caller=caller, source=self.speaker.source)
+        if self.handset is not None:
+            self.handset.hear(heard, said)
         if self.stream is not None:
             self.stream.caller_frame(picked_up)
             for name in reached:

@@ -21,6 +21,7 @@ class TwinSettings:
     numbers: tuple[str, ...] = ("+12025550199",)
     speak: Speak = field(default=lambda text, voice="en-US": b"\xff", repr=False)
     data: Path | None = None
+    sounds: Path | None = None  # the files that a live caller's script may name as sounds
     ring_s: float = 0.1
     webhook_timeout_s: float = 15.0
     webhook_connect_s: float = 5.0

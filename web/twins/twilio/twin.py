@@ -21,6 +21,7 @@ from engine.audio import FRAME_MS
 from web.twins.speech.sounds import SOUNDS
 from web.twins.twilio.call import StatusPlan, TwinCall
 from web.twins.twilio.caller import follow_script, rendered
+from web.twins.twilio.handset import Handset
 from web.twins.twilio.interpreter import Interpreter, tell_status
 from web.twins.twilio.problems import RestError
 from web.twins.twilio.settings import Faults, TwinSettings
@@ -97,15 +98,19 @@ class TwilioTwin:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    def ring(self, request: CallRequest) -> TwinCall:
-        """An inbound call by a scripted caller. Raises `RestError` when the number is not ours or leads nowhere."""
+    def ring(self, request: CallRequest, handset: Handset | None = None) -> TwinCall:
+        """An inbound call by a scripted caller, or by whoever holds the handset; by the script when it has both.
+
+        Raises:
+            RestError: the number is not ours or leads nowhere; the script cannot be acted out.
+        """
         number = self.numbers.get(request.to_number)
         if number is None or not number.voice_url:
             raise RestError(400, 21210, f"{request.to_number} is no number of this account, or has no voice URL")
         for problem in filter(None, (script_problem(step, request) for step in request.script)):
             raise RestError(400, 21205, problem)
         plan = StatusPlan(number.status_callback, number.status_callback_method)
-        call = self._new_call(request.from_number, request.to_number, "inbound", number.sid, plan)
+        call = self._new_call(request.from_number, request.to_number, "inbound", number.sid, plan, handset)
         call.status = "ringing"
         self._start(self._inbound, call, number, request)
         return call
@@ -118,14 +123,19 @@ class TwilioTwin:
         return call
 
     def _new_call(
-        self, from_number: str, to_number: str, direction: str, number_sid: str, plan: StatusPlan
-    ) -> TwinCall:
+        self, from_number: str, to_number: str, direction: str, number_sid: str, plan: StatusPlan,
+        handset: Handset | None = None,
+    ) -> TwinCall:  # fmt: skip
         sid = "CA" + secrets.token_hex(16)
         self._rung += 1
         chance = Random(f"{self.faults.seed}/{self._rung}")  # noqa: S311 — of a line; no secret
+
+        def faults() -> Faults:
+            return self.faults
+
         call = TwinCall(
             sid, self.settings.account_sid, from_number, to_number, direction, number_sid, plan,
-            chance=chance, faults=lambda: self.faults,
+            chance=chance, faults=handset.faults_over(faults) if handset is not None else faults, handset=handset,
         )  # fmt: skip
         while len(self.calls) >= MOST_CALLS:
             del self.calls[next(iter(self.calls))]
@@ -154,9 +164,14 @@ class TwilioTwin:
         # made before the phone rings, so that nobody waits for a voice
         audio = [await trio.to_thread.run_sync(render, step) for step in request.script]
         await trio.sleep(self.settings.ring_s)
+        if call.ended_by:  # hung up while it rang
+            call.status = "canceled"
+            await self._end(call)
+            return
         fallback = (number.voice_fallback_url, number.voice_fallback_method)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._person, call, request.script, audio)
+            if request.script or call.handset is None:
+                nursery.start_soon(self._person, call, request.script, audio)
             await self._interpret(call, number.voice_url, number.voice_method, fallback)
             nursery.cancel_scope.cancel()
         await self._end(call)
