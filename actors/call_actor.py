@@ -36,12 +36,14 @@ from engine.heard import Heard
 from engine.interrupting import local_minutes
 from engine.journal import Kind
 from engine.lines import KINDS, LineBook
+from engine.outbound import VOICEMAIL
 from engine.phases import Phase
 from engine.step import opened, step
 from engine.tones import dtmf
 from engine.tools import ToolResult
 from engine.turns import deadline_of, judge_for
 from engine.wire import vapi
+from engine.wire.vapi_calls import with_variables
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +86,13 @@ class Arrival:
     from_number: str = field(repr=False)
     to_number: str = field(repr=False)
     direction: str = "inbound"
+    call_id: str = ""  # ours, of a call that we made; of others it is new
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)  # of a call that we made
+
+    @property
+    def person_number(self) -> str:
+        """Who is on the phone: who called, or was called."""
+        return self.to_number if self.direction.startswith("outbound") else self.from_number
 
 
 class CallActor:
@@ -122,7 +131,7 @@ class CallActor:
             toolbox=services.toolbox,
             runner=services.runner,
             home=tool_home,
-            caller=Caller(call_id, arrival.from_number),
+            caller=Caller(call_id, arrival.person_number, arrival.variables),
             orders=Orders(self),
         )
         self._reported = False
@@ -192,6 +201,7 @@ class CallActor:
                 "from": arrival.from_number,
                 "to": arrival.to_number,
                 "twilio_call_sid": arrival.call_sid,
+                **({"variables": dict(arrival.variables)} if arrival.variables else {}),
                 "opened_at_s": self.call.opened_at,
                 "call_version": self.call.v,
                 "policy": msgspec.to_builtins(self.call.policy),  # so that a replay knows by what was decided
@@ -395,7 +405,8 @@ class CallActor:
         """Create the Vapi call and open its socket. Every failure becomes a fact."""
         services = self.services
         try:
-            body = services.agent_call_body(self.call_id, self.arrival.from_number)
+            body = services.agent_call_body(self.call_id, self.arrival.person_number)
+            body = with_variables(body, self.arrival.variables)
             self.agent_call = await services.vapi.create_call(body, deadline_s=AGENT_DEADLINE_S)
             self._on_agent_created(self, self.agent_call.id)
             self.note("AgentCreated", {"agent_call_id": self.agent_call.id})
@@ -472,6 +483,8 @@ def _policy(services: Services) -> Policy:
 
 
 def _outcome(call: Call) -> str:
+    if call.reason == VOICEMAIL:
+        return "voicemail"
     if call.next_words or call.next_number:
         return "handed over"
     return "completed" if call.line_up_at is not None and call.agent_up_at is not None else "abandoned"

@@ -21,6 +21,7 @@ from actors.tools.detached import Detached
 from actors.tools.ledger_replay import LedgerReplay
 from engine import events as e
 from engine.errors import Refused
+from engine.outbound import VOICEMAIL, words_for_machine
 from engine.phases import Phase
 from engine.tools import ToolResult
 from engine.wire import twilio, vapi
@@ -135,7 +136,7 @@ class Supervisor:
             return Admitted(known.call_id, self._new_token(known))
         agent = self.services.agent
         is_full = self.draining or len(self._live) >= agent.limits.concurrent_calls
-        if self._nursery is None or is_full or not self._affords(call_id := self._new_id()):
+        if self._nursery is None or is_full or not self._affords(call_id := arrival.call_id or self._new_id()):
             self.statistics.declined += 1
             return NextStep(agent.fallback.words, agent.fallback.number)
         try:
@@ -193,6 +194,16 @@ class Supervisor:
         actor = self._live.get(call_sid)
         if actor is not None and status in FINAL_STATUSES:
             actor.post(e.CallerHungUp(at=trio.current_time(), status=status))
+
+    def answered_by(self, call_sid: str, answered_by: str) -> None:
+        """What answering machine detection found on a call of ours (reference/twilio.md §14): a machine ends it."""
+        actor = self._live.get(call_sid)
+        if actor is None:
+            return
+        actor.note("AnsweredBy", {"by": answered_by})
+        words = words_for_machine(actor.services.agent.outbound, answered_by, actor.arrival.variables)
+        if words is not None:
+            actor.post(e.HangUpOrdered(at=trio.current_time(), reason=VOICEMAIL, words=words))
 
     def stream_status(self, call_sid: str, event: str, error: str) -> None:
         """A stream status callback: for the reader of the journal; the socket itself tells the rest."""
@@ -277,9 +288,9 @@ class Supervisor:
         actor.post(e.HangUpOrdered(at=trio.current_time(), reason="spend limit"))
 
     def _note_spent(self, call: CallActor | EndedCall, usd: float, how: str) -> None:
-        """For the next process, where money is limited at all."""
+        """Vapi's figure always, for whoever adds it up; ours for the next process, where money is limited at all."""
         limits = self.services.agent.limits
-        if limits.spend_usd_per_call is not None or limits.spend_usd_per_day is not None:
+        if how == "report" or limits.spend_usd_per_call is not None or limits.spend_usd_per_day is not None:
             call.journal.try_note(NOTE, {"usd": round(usd, 6), "how": how})
 
     def _remember(self, ended: EndedCall) -> None:

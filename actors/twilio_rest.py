@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -99,11 +99,24 @@ class TwilioRest:
         """The status that Twilio knows; reads lag behind by moments (§17.3)."""
         return str((await _translated(self._client.calls(call_sid).fetch_async())).status)
 
-    async def create_call(self, *, to: str, from_: str, url: str, status_url: str | None = None) -> str:
-        """Place a call; returns its sid. Never tried again after a time-out: it may exist (§17.1)."""
-        more = {"status_callback": status_url, "status_callback_event": ["completed"]} if status_url else {}
-        created = await _translated(self._client.calls.create_async(to=to, from_=from_, url=url, **more))
-        return str(created.sid)
+    async def create_call(
+        self,
+        *,
+        to: str,
+        from_: str,
+        url: str,
+        status_url: str | None = None,
+        status_events: Sequence[str] = ("completed",),
+        more: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Place a call; returns its sid. Never tried again after a time-out: it may exist (§17.1).
+
+        Args:
+            more: the SDK's other parameters: `timeout`, `machine_detection` …
+        """
+        told = {"status_callback": status_url, "status_callback_event": list(status_events)} if status_url else {}
+        asked = self._client.calls.create_async(to=to, from_=from_, url=url, **told, **(more or {}))
+        return str((await _translated(asked)).sid)
 
     async def point_number(
         self, number: str, *, voice_url: str, status_url: str | None = None, fallback_url: str | None = None

@@ -14,6 +14,7 @@ from msgspec import Meta
 from engine.builtin_tools import Builtins
 from engine.http_tools import HttpTool
 from engine.mcp_tools import McpServer
+from engine.outbound import Outbound
 
 Ms = Annotated[int, Meta(ge=0, le=60_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -163,12 +164,23 @@ class CallerStep(_Strict, frozen=True):
     loudness_db: float = 0.0  # louder, or with a minus softer, than as made
 
 
+class DialPlan(_Strict, frozen=True):
+    """Whom the demo of an outbound agent calls. Its person does what `caller` says."""
+
+    to: E164
+    variables: dict[str, str] = {}
+    answers: Literal["person", "voicemail", "busy", "no-answer"] = "person"
+    greeting: str = "Please leave a message after the tone."  # of a voicemail
+
+
 class TwinPlan(_Strict, frozen=True):
     """What the offline twins hear, say and do for this agent. Production never reads it."""
 
     replies: list[Reply] = []
     not_understood: str = "Sorry, I did not catch that. Could you say it again?"
     caller: list[CallerStep] = []  # the scripted caller of `callscope demo`
+    dials: DialPlan | None = None  # the demo makes this call, instead of a caller's
+    backend: str = ""  # a Python file beside this one with an ASGI `app`: the demo serves it at ${BACKEND_URL}
     agreed_words: dict[str, list[str]] = {}  # per channel (caller, agent): what a recogniser must find after the demo
 
 
@@ -187,6 +199,7 @@ class Agent(_Strict, frozen=True):
     turns: Turns = Turns()
     silence: Silence = Silence()
     digits: Digits = Digits()
+    outbound: Outbound | None = None  # calls that the service makes; without it, none
     twin: TwinPlan = TwinPlan()
 
     def __repr__(self) -> str:

@@ -454,6 +454,8 @@ def _step_in(call: Call, event: e.CallerTalksLong) -> dict[str, Any]:
 
 def _tool_asked(call: Call, event: e.ToolRequested) -> dict[str, Any]:
     noted = {"tools": (*call.tools, event.tool_call_id), "active_at": event.at, "alive_at": event.at}
+    if call.owed_since is not None and call.owed_for == "words":  # the caller has been waiting since they spoke
+        return noted | {"owed_for": "tool"}
     return noted | _owing(event.at, "tool")
 
 
@@ -466,7 +468,7 @@ def _tool_done(call: Call, event: e.ToolAnswered | e.LastToolAnswered) -> dict[s
         return noted
     since = call.owed_since if call.owed_since is not None else event.at
     noted["alive_at"] = event.at  # the agent's own time begins now, however long the tool took
-    return noted | {"owed_since": since, "owed_for": "words", "lines_said": max(1, call.lines_said)}
+    return noted | {"owed_since": since, "owed_for": "words"}
 
 
 def _tool_late(call: Call, event: e.ToolLate) -> dict[str, Any]:
@@ -510,6 +512,11 @@ def _goodbye(reason: Callable[[Any], str]) -> _Note:
             "next_number": None,
         }
     )
+
+
+def _hang_up(call: Call, event: e.HangUpOrdered) -> dict[str, Any]:
+    words = call.policy.goodbye_words if event.words is None else event.words
+    return {"reason": event.reason, "next_words": words, "next_number": None}
 
 
 def _transfer(call: Call, event: e.TransferOrdered) -> dict[str, Any]:
@@ -580,6 +587,6 @@ _NOTES: dict[type[e.Event], _Note] = {
     e.StreamOverdue: _fallback(lambda event: "stream never opened"),
     e.IdlePassed: _goodbye(lambda event: "nobody spoke"),
     e.DurationPassed: _goodbye(lambda event: "longest duration reached"),
-    e.HangUpOrdered: _goodbye(lambda event: event.reason),
+    e.HangUpOrdered: _leaving(_hang_up),
     e.TransferOrdered: _leaving(_transfer),
 }

@@ -174,9 +174,14 @@ class CallerQuiet(Event, frozen=True):
 
 
 class HangUpOrdered(Event, frozen=True):
-    """An operator, a limit or a shutdown ends the call, with words."""
+    """An operator, a limit, a shutdown or a machine that answered ends the call, with words.
+
+    Args:
+        words: instead of the policy's goodbye; empty: none.
+    """
 
     reason: str
+    words: str | None = None
 
 
 class EndOrdered(Event, frozen=True):

@@ -173,6 +173,7 @@ class Past(msgspec.Struct, frozen=True):
     stage: Stage = Stage.WAITING
     overtaken: bool = False  # since it was asked for the caller spoke, or the call ended: it may never have begun
     result: ToolResult | None = None
+    variables: dict[str, str] = {}  # of a call that we made
 
 
 _OVERTAKING = frozenset(
@@ -200,7 +201,9 @@ def past_of(records: Iterable[Record], tool_call_id: str) -> Past | None:
             past = Past(record.call_id, "", record.wall_s - record.at_ms / 1000, 0, tool_call_id)
         past = msgspec.structs.replace(past, next_seq=max(past.next_seq, record.seq + 1))
         if record.kind is Kind.OPENED:
-            past = msgspec.structs.replace(past, number=str(record.data.get("from") or ""))
+            who = "to" if str(record.data.get("direction")).startswith("outbound") else "from"
+            variables = dict(record.data.get("variables") or {})
+            past = msgspec.structs.replace(past, number=str(record.data.get(who) or ""), variables=variables)
         elif record.name in _OVERTAKING and past.name:
             past = msgspec.structs.replace(past, overtaken=True)
         elif record.data.get("tool_call_id") == tool_call_id:

@@ -11,7 +11,8 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from engine.agent import Agent, Keywords, Phrases, Silence, Turns
+from engine.agent import Agent, DialPlan, Keywords, Phrases, Silence, Turns
+from engine.errors import BadSettings
 from engine.http_faults import TOOL_NAME
 from engine.http_faults import faults_of as http_tool_faults
 from engine.http_tools import HttpTool
@@ -19,6 +20,14 @@ from engine.interrupting import local_minutes, minutes_of
 from engine.lines import texts_of
 from engine.mcp_tools import McpServer
 from engine.mcp_tools import faults_of as mcp_server_faults
+from engine.outbound import (
+    OUR_VARIABLES,
+    Outbound,
+    number_refusal,
+    numbers_of,
+    slots_of,
+    variables_refusal,
+)
 from engine.phrases import LANGUAGES, normalise
 from web.agent_problems import Reading, agent_of
 from web.clips.wav import read_wav
@@ -34,7 +43,12 @@ def find_contradictions(reading: Reading, folder: Path) -> None:
     agent = agent_of(reading)
     if agent is None:
         return
-    for paths, what in (*_of_agent(agent, reading.nodes), *_of_turns(agent.turns), *_of_silence(agent.silence, folder)):
+    for paths, what in (
+        *_of_agent(agent, reading.nodes),
+        *_of_turns(agent.turns),
+        *_of_silence(agent.silence, folder),
+        *_of_outbound(agent, folder),
+    ):
         reading.complain_of(paths, what)
 
 
@@ -119,17 +133,68 @@ def _of_phrases(phrases: Phrases) -> Iterator[Complaint]:
 def _of_keywords(keywords: Keywords) -> Iterator[Complaint]:
     base = "$.turns.keywords"
     yield from _soundless(keywords.words, f"{base}.words")
-    if keywords.hours:
+    yield from _of_hours(keywords.hours, keywords.timezone, base)
+
+
+def _of_hours(hours: str, timezone: str, base: str) -> Iterator[Complaint]:
+    if hours:
         try:
-            minutes_of(keywords.hours)
+            minutes_of(hours)
         except ValueError as problem:
             yield (f"{base}.hours",), f"`hours`: {problem}"
     try:
-        local_minutes(0, keywords.timezone)
+        local_minutes(0, timezone)
     except (LookupError, ValueError, OSError):
-        near = get_close_matches(keywords.timezone, available_timezones(), n=1, cutoff=0.5)
+        near = get_close_matches(timezone, available_timezones(), n=1, cutoff=0.5)
         hint = f"; did you mean `{near[0]}`?" if near else ", like Europe/Berlin"
-        yield (f"{base}.timezone",), f"{keywords.timezone!r} is no timezone{hint}"
+        yield (f"{base}.timezone",), f"{timezone!r} is no timezone{hint}"
+
+
+def _of_outbound(agent: Agent, folder: Path) -> Iterator[Complaint]:
+    outbound, twin = agent.outbound, agent.twin
+    if twin.backend and not (folder / twin.backend).is_file():
+        yield ("$.twin.backend",), f"`backend`: there is no {twin.backend} beside the agent file"
+    if outbound is None:
+        if twin.dials is not None:
+            yield ("$.twin.dials",), "`dials` needs `outbound:`, which says who may be called"
+        return
+    base = "$.outbound"
+    yield from _of_hours(outbound.hours or "?", outbound.timezone, base)
+    yield from _of_words_for_machines(outbound)
+    for index, name in enumerate(outbound.variables):
+        if name in OUR_VARIABLES or name in outbound.variables[:index]:
+            yield (f"{base}.variables[{index}]",), f"`{name}` is given already; choose another name"
+    if outbound.do_not_call:
+        try:
+            numbers_of((folder / outbound.do_not_call).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            yield (f"{base}.do_not_call",), f"{outbound.do_not_call} beside the agent file cannot be read"
+        except BadSettings as problem:
+            yield (f"{base}.do_not_call",), str(problem)
+    if twin.dials is not None:
+        yield from _of_dials(outbound, twin.dials)
+
+
+def _of_words_for_machines(outbound: Outbound) -> Iterator[Complaint]:
+    at = "$.outbound.message"
+    if outbound.machine == "leave_message" and not outbound.message.strip():
+        yield ("$.outbound.machine", at), "`leave_message` needs a `message`"
+    if outbound.machine != "leave_message" and outbound.message:
+        yield (at,), "`message` is said with `machine: leave_message` only"
+    for name in slots_of(outbound.message):
+        if name not in outbound.variables:
+            near = get_close_matches(name, outbound.variables, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else "; list it there"
+            yield (at,), f"`message` wants {name}, which is none of `variables`{hint}"
+
+
+def _of_dials(outbound: Outbound, dials: DialPlan) -> Iterator[Complaint]:
+    refusal = number_refusal(outbound, dials.to, ())
+    if refusal is not None:
+        yield ("$.twin.dials.to",), f"the demo could not call this number: {refusal.detail}"
+    refusal = variables_refusal(outbound, dials.variables)
+    if refusal is not None:
+        yield ("$.twin.dials.variables", "$.twin.dials"), f"the demo could not make this call: {refusal.detail}"
 
 
 def _of_silence(silence: Silence, folder: Path) -> Iterator[Complaint]:

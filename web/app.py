@@ -18,6 +18,7 @@ from actors.call_actor import Services
 from actors.desk import Desk
 from actors.journal_sqlite import SqliteJournal
 from actors.media import MediaPlane
+from actors.outbound import DialBook, Dialler
 from actors.ports import Doorkeeper, Refusal, Upgrade, WireListener
 from actors.recorder import Recorder
 from actors.spending import Spending, earlier
@@ -45,7 +46,7 @@ from web.vapi_hooks import VapiDoor, add_vapi_hooks
 
 log = structlog.get_logger(__name__)
 
-JOURNAL = "journal.sqlite3"
+JOURNAL, DIALS = "journal.sqlite3", "outbound.sqlite3"
 MOST_BODY_BYTES = 8 * 1024 * 1024  # an end-of-call report carries the whole conversation (reference/vapi.md §6.1)
 # A kept connection is given up before any server would: a request that meets its closing looks like a lost one.
 CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=2.0)
@@ -72,6 +73,7 @@ class Runtime:
     turns: TurnMeters
     calls: CallsModel
     orders: Orders
+    dialler: Dialler
     siblings: Siblings | None = None  # the other workers, when there are any
 
     def not_ready(self) -> str:
@@ -88,6 +90,8 @@ class Runtime:
             access=Access(self.settings, reachable=reachable),
             recordings=Recordings(self.settings.data),
             orders=self.orders,
+            dialler=self.dialler,
+            not_ready=self.not_ready,
         )
 
     def gauges(self) -> dict[str, float]:
@@ -139,6 +143,7 @@ async def open_runtime(
         journal = SqliteJournal(settings.data / JOURNAL)
         recorder = Recorder(settings.data / "recordings")
         vapi = VapiRest(http, base_url=settings.vapi_base_url, api_key=settings.vapi_api_key)
+        twilio = _twilio_rest(http, settings)
         assistant = Assistant()
         turns = TurnMeters()
         services = Services(
@@ -146,7 +151,7 @@ async def open_runtime(
             journal=journal,
             recorder=recorder,
             vapi=vapi,
-            twilio=_twilio_rest(http, settings),
+            twilio=twilio,
             toolbox=loaded.toolbox,
             agent=loaded.agent,
             next_url=settings.public_url + "/webhook/twilio/next",
@@ -169,6 +174,15 @@ async def open_runtime(
             turns=turns,
             calls=calls_model,
             orders=Orders(Desk(supervisor.call, loaded.agent), journal, loaded.agent, siblings),
+            dialler=Dialler(
+                agent=lambda: supervisor.services.agent,
+                folder=loaded.path.parent,
+                book=DialBook(settings.data / DIALS),
+                twilio=twilio,
+                journal=journal,
+                public_url=settings.public_url,
+                from_number=settings.twilio_phone_number,
+            ),
             settings=settings,
             plane=plane,
             supervisor=supervisor,
@@ -274,6 +288,7 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False, 
         settings=runtime.settings,
         siblings=runtime.siblings,
         for_siblings=for_siblings,
+        dialler=runtime.dialler,
     )
     add_vapi_hooks(app, runtime.vapi_door, for_siblings=for_siblings)
     meters = Meters(runtime.gauges, runtime.counters, runtime.histograms, runtime.turns)

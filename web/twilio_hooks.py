@@ -7,13 +7,14 @@ a webhook may be for a call of another one: that one answers it, and here is ans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.call_actor import Arrival
+from actors.outbound import Dialler
 from actors.supervisor import NextStep, Supervisor
 from engine.errors import BadMessage, Refused
 from engine.wire import twilio
@@ -26,6 +27,7 @@ from web.siblings import NOT_KNOWN, Answer, Siblings
 log = structlog.get_logger(__name__)
 
 MOST_BYTES = 64 * 1024
+MOST_WORD_CHARS = 40
 OWNER_S = 5.0  # Twilio waits 15; an owner that takes longer is taken for dead
 NOT_ADMITTING = 503  # what a worker that drains answers to a sibling: admit the call yourself
 
@@ -53,10 +55,12 @@ def add_twilio_hooks(
     settings: Settings,
     siblings: Siblings | None = None,
     for_siblings: bool = False,
+    dialler: Dialler | None = None,
 ) -> None:
     """Routes under `/webhook/twilio`.
 
     Args:
+        dialler: knows the calls that we made; their addresses carry our call id (`?call=`).
         siblings: the other workers; None when there are none.
         for_siblings: these routes are those that siblings ask. They answer for this worker alone: 404 for a call that
             it does not have, 503 when it may not admit one.
@@ -120,8 +124,13 @@ def add_twilio_hooks(
             to_number=hook.to_number,
             direction=hook.direction,
         )
+        dial = await dialler.answered(request.args.get("call", ""), hook.call_sid) if dialler else None
+        if dial is not None:
+            arrival = replace(arrival, call_id=dial.call_id, variables=dial.variables)
         admitted = supervisor.admit(arrival)
         if isinstance(admitted, NextStep):
+            if dialler is not None and dial is not None:
+                await dialler.turned_away(dial.call_id)
             return _xml(twiml.go_on(admitted))
         return _xml(
             twiml.connect_stream(
@@ -145,6 +154,20 @@ def add_twilio_hooks(
         answer = await ask_whoever_has_it(given)
         if answer is None:
             supervisor.status(given.call_sid, given.params.get("CallStatus", ""))
+        if dialler is not None and not for_siblings and (call_id := request.args.get("call")):
+            await dialler.status(call_id, given.params)
+        return answer or Response("", 204)
+
+    @app.route("/webhook/twilio/amd", methods=["GET", "POST"])
+    async def machine_detection() -> Response:
+        """Who answered a call of ours (reference/twilio.md §14). It may come after the call's end."""
+        given = await asked()
+        answer = await ask_whoever_has_it(given)
+        answered_by = given.params.get("AnsweredBy", "")[:MOST_WORD_CHARS]
+        if answer is None:
+            supervisor.answered_by(given.call_sid, answered_by)
+        if dialler is not None and not for_siblings and (call_id := request.args.get("call")):
+            await dialler.machine(call_id, answered_by)
         return answer or Response("", 204)
 
     @app.route("/webhook/twilio/stream", methods=["GET", "POST"])

@@ -129,7 +129,7 @@ class LedgerReplay:
             fitting = tool.fit(past.arguments)
         except BadArguments:
             return await self._keep(journal, past, past.name, Outcome(ledger.OVER, ok=False, began=False))
-        context = ToolContext(Caller(past.call_id, past.number), past.tool_call_id, past.key)
+        context = ToolContext(Caller(past.call_id, past.number, past.variables), past.tool_call_id, past.key)
         with self._home.shield():
             outcome = await self._runner.run(tool, fitting, context)
             return await self._keep(journal, past, past.name, outcome)

@@ -19,6 +19,7 @@ class Caller:
 
     call_id: str
     number: str = field(repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # of a call that we made
 
 
 class CallOrders(Protocol):

@@ -5,7 +5,8 @@
         '''Look up whether a table is free.'''
 
 The signature becomes the JSON Schema that Vapi's model sees, the docstring its description. A parameter annotated
-`Caller` is filled from the call itself and never shown to the model: who calls is not for the model to say. How the
+`Caller` is filled from the call itself and never shown to the model: who calls is not for the model to say. One
+annotated `ToolContext` gets all that is known of the run: the caller, and the idempotency key for its backend. How the
 tool is run is said by the keys of `engine.tools.ToolPolicy`.
 """
 
@@ -37,19 +38,23 @@ class TypedTool:
     function: ToolFunction
     reader: ArgumentReader
     caller_parameter: str | None = None
+    context_parameter: str | None = None
 
     @property
     def takes_caller(self) -> bool:
         """Whether the answer may depend on who calls."""
-        return self.caller_parameter is not None
+        return self.caller_parameter is not None or self.context_parameter is not None
 
     def fit(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         return self.reader.read(arguments)
 
     async def attempt(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        if self.caller_parameter is None:
-            return await self.function(**arguments)
-        return await self.function(**{**arguments, self.caller_parameter: context.caller})
+        given = dict(arguments)
+        if self.caller_parameter is not None:
+            given[self.caller_parameter] = context.caller
+        if self.context_parameter is not None:
+            given[self.context_parameter] = context
+        return await self.function(**given)
 
 
 def tool(*, effect: str, name: str | None = None, hidden: bool = False, **policy: Any) -> Callable[[F], F]:
@@ -88,13 +93,13 @@ def make_tool(
     kind, rules = ToolEffect(effect), read_policy(called, policy)
     for fault in policy_faults(called, kind, rules):
         raise BadSettings(fault)
-    given, caller_parameter = _parameters(function, called)
+    given, of_the_call = _parameters(function, called)
     try:
         reader = reader_of(given)
     except (TypeError, ValueError, RecursionError) as problem:
         raise BadSettings(f"tool {called}: its parameters are no JSON Schema: {problem}") from problem
     spec = ToolSpec(called, description, reader.schema, kind, rules, hidden)
-    return TypedTool(spec, function, reader, caller_parameter)
+    return TypedTool(spec, function, reader, of_the_call.get(Caller), of_the_call.get(ToolContext))
 
 
 def read_policy(called: str, policy: Mapping[str, Any]) -> ToolPolicy:
@@ -122,21 +127,21 @@ def read_policy(called: str, policy: Mapping[str, Any]) -> ToolPolicy:
         raise BadSettings(f"tool {called}: {problem}") from problem
 
 
-def _parameters(function: ToolFunction, called: str) -> tuple[dict[str, tuple[Any, Any]], str | None]:
-    """The model's parameters, name → annotation and default (`inspect.Parameter.empty`: required); and the caller's."""
+def _parameters(function: ToolFunction, called: str) -> tuple[dict[str, tuple[Any, Any]], dict[type, str]]:
+    """The model's parameters, name → annotation and default (`inspect.Parameter.empty`: required); and the call's."""
     try:
         hints = get_type_hints(function, include_extras=True)
     except NameError as problem:
         raise BadSettings(f"tool {called}: a type of its parameters is not known: {problem}") from problem
     given: dict[str, tuple[Any, Any]] = {}
-    caller_parameter = None
+    of_the_call: dict[type, str] = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise BadSettings(f"tool {called}: the model gives arguments by name: write out {parameter.name!r}")
         if parameter.name not in hints:
             raise BadSettings(f"tool {called}: annotate its parameter {parameter.name!r}; the model needs the type")
-        if hints[parameter.name] is Caller:
-            caller_parameter = parameter.name
+        if hints[parameter.name] in (Caller, ToolContext):
+            of_the_call[hints[parameter.name]] = parameter.name
         else:
             given[parameter.name] = hints[parameter.name], parameter.default
-    return given, caller_parameter
+    return given, of_the_call

@@ -144,3 +144,12 @@ def create_call_body(
         }
     body["assistantOverrides"] = overrides
     return body
+
+
+def with_variables(body: Mapping[str, Any], variables: Mapping[str, str]) -> Mapping[str, Any]:
+    """A `POST /call` body with more `variableValues` (§11.3); those that it has already win."""
+    if not variables:
+        return body
+    overrides = dict(body.get("assistantOverrides") or {})
+    overrides["variableValues"] = {**variables, **(overrides.get("variableValues") or {})}
+    return {**body, "assistantOverrides": overrides}

@@ -89,6 +89,25 @@ OPERATIONS: Sequence[Operation] = (
         "get", "/api/insights.csv", "exportInsights", "Finished calls by hour, day or week", "text/csv",
         query=(*_FILTERS, _OFFSET), problems=_BAD,
     ),
+    Operation(
+        "post", "/api/calls", "dial", "Call somebody, as the agent file's `outbound` allows", t.Dialled, status=202,
+        role="operator", body=t.NewCall,
+        headers=(
+            {
+                "name": "Idempotency-Key", "in": "header", "required": True,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+                "description": "The same key is the same call, however often it is asked for",
+            },
+            {"name": "X-CSRF-Token", "in": "header", "schema": {"type": "string"}},
+        ),
+        problems={
+            400: "not understood", 409: "outside the hours, another agent, or one that makes no calls",
+            413: "too large", 415: "not JSON", 422: "not allowed, or does not fit", 429: "a cap is reached",
+            503: "the service is not ready, or its do-not-call list cannot be read",
+        },
+    ),
+    Operation("get", "/api/calls/{id}/dial", "getDial", "How far a call is that the service made", t.Dialled,
+              problems=_UNKNOWN),
     Operation("get", "/api/calls/{id}", "getCall", "One call whole", t.CallDetail, problems=_UNKNOWN),
     Operation("get", "/api/calls/{id}/lanes", "getLanes", "One call over time", t.Lanes, problems=_UNKNOWN),
     Operation(

@@ -10,7 +10,7 @@ import importlib.metadata
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -18,11 +18,13 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from actors.outbound import Dialler
 from engine.journal import Record
 from web.api import types as t
 from web.api.access import Access, Identity
 from web.api.detail import call_detail, recording_offset_ms
 from web.api.diagram import diagram
+from web.api.dials import add_dials
 from web.api.headers import secure_answer
 from web.api.index import Place, Wanted
 from web.api.lanes import lanes
@@ -35,18 +37,14 @@ from web.api.recordings import MOST_POINTS, Opened, Recordings, recording_respon
 from web.api.redact import record_rows
 from web.api.sse import event_stream
 from web.api.summary import Summary, summarise
-from web.bodies import raw_body
+from web.api.taking import body_of, idempotency_key
 
 __all__ = ["Api", "add_api"]
 
 log = structlog.get_logger(__name__)
 
-MOST_BODY_BYTES = 64 * 1024
 MOST_ID_CHARS = 64
 MOST_SEQ = 2**53
-LONGEST_KEY_CHARS = 200
-
-Body = TypeVar("Body")
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Api:
     access: Access
     recordings: Recordings
     orders: Orders
+    dialler: Dialler
+    not_ready: Callable[[], str]
 
 
 def version() -> str:
@@ -75,6 +75,7 @@ def add_api(app: QuartTrio, api: Api) -> None:
     add_calls(app, api)
     add_recordings(app, api)
     add_orders(app, api)
+    add_dials(app, api.dialler, api.access, not_ready=api.not_ready)
     add_session(app, api)
     document = msgspec.json.encode(openapi(version()))
 
@@ -173,10 +174,8 @@ def add_orders(app: QuartTrio, api: Api) -> None:
     @app.post("/api/calls/<call_id>/actions")
     async def ordered(call_id: str) -> Response:
         who = api.access.require("operator", changes=True)
-        act = await _body(t.Act)
-        key = request.headers.get("Idempotency-Key", "")
-        if len(key) > LONGEST_KEY_CHARS:
-            raise Problem(400, f"Idempotency-Key has at most {LONGEST_KEY_CHARS} characters.")
+        act = await body_of(t.Act)
+        key = idempotency_key()
         summary = await known(api, call_id)
         await api.orders.act(call_id, act, who.who, key, is_live=not summary.ended)
         return _json(t.Accepted(True), 202)
@@ -197,7 +196,7 @@ def add_session(app: QuartTrio, api: Api) -> None:
     @app.post("/api/session")
     async def log_in() -> Response:
         access.check_address()
-        login = await _body(t.Login)
+        login = await body_of(t.Login)
         if not access.needs_login():
             raise Problem(409, "No login is needed here: this service is open to this machine alone.", kind="open")
         key = access.key_of(login.key)
@@ -289,25 +288,6 @@ def _wanted() -> Wanted:
         after=after,
         limit=integer("limit", 50, 1, 200),
     )
-
-
-async def _body(kind: type[Body]) -> Body:
-    """The request's body as that type.
-
-    Raises:
-        Problem: 400, 413, 415 or 422.
-    """
-    if request.mimetype != "application/json":
-        raise Problem(415, "Send JSON, with the header `Content-Type: application/json`.")
-    data = await raw_body()
-    if len(data) > MOST_BODY_BYTES:
-        raise Problem(413, "The body is too large: 64 KiB are enough for everything that this API takes.")
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as unfit:
-        raise Problem(422, f"{unfit}. /openapi.json describes what fits.", kind="body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Problem(400, "The body is not JSON.", kind="body") from None
 
 
 def _json(what: Any, status: int = 200) -> Response:

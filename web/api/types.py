@@ -213,6 +213,29 @@ class Accepted(msgspec.Struct, frozen=True):
     accepted: bool
 
 
+class NewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call that the service is to make."""
+
+    to: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}$")]  # E.164
+    variables: Annotated[dict[str, Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=50)] = {}
+    agent: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET  # the agent that one expects; another is refused
+
+
+class Dialled(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the service made. Once somebody has answered, GET /api/calls/{id} tells the rest."""
+
+    id: str
+    to: str  # masked
+    status: Literal[
+        "placing", "queued", "initiated", "ringing", "in-progress", "completed", "busy", "no-answer", "failed",
+        "canceled", "unknown",
+    ]  # fmt: skip
+    over: bool
+    reason: str
+    answered_by: str  # what answering machine detection found, once it has
+    began_at: str
+
+
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(min_length=1, max_length=500)]
 
