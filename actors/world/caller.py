@@ -88,7 +88,6 @@ class Placed:
 
 
 SPEAKING_NOW_MS = 200  # the agent's own pauses between words are shorter
-LISTENS_EVERY_MS = 40.0
 
 
 class Caller:
@@ -100,7 +99,8 @@ class Caller:
 
     def __init__(self, plan: CallerPlan, tap: Tap, rng: Random, *, ears: Callable[[float], str] | None = None) -> None:
         self._plan, self._tap, self._rng, self._ears = plan, tap, rng, ears
-        self._listened_ms = -LISTENS_EVERY_MS
+        self._listened_to = (-1.0, "")  # how much had been heard by then, and which words were looked for in it
+        self._found = False
         self._steps = list(plan.steps)
         self._ahead = bytearray()  # what is placed already, from the next frame on
         self._position = 0  # samples that left the microphone
@@ -172,10 +172,11 @@ class Caller:
     def _has_heard(self, words: str, now_ms: float) -> bool:
         if not words or self._ears is None:
             return True
-        if now_ms < self._listened_ms + LISTENS_EVERY_MS:
-            return False
-        self._listened_ms = now_ms
-        return f" {words} " in f" {self._ears(self._acted_ms)} "
+        heard = (self._tap.runs[-1].end_ms, words)
+        if heard != self._listened_to:
+            self._listened_to = heard
+            self._found = f" {words} " in f" {self._ears(self._acted_ms)} "
+        return self._found
 
     def _agent_since_acted(self, *, ours_counts: bool = True) -> tuple[float, float]:
         """How much was heard since the last step, and when the last of it was."""

@@ -78,15 +78,12 @@ def _words_of(text: str, first: int, runs: Sequence[Run], *, is_agent: bool) -> 
 
 def _line_runs(tap: Tap) -> Iterator[Run]:
     """What was heard of our own lines, millisecond by millisecond put together."""
-    heard = bytes(tap.heard).translate(_TURNED)
     for run in tap.runs:
         if run.is_agent:
             continue
         start = round((run.at_ms - tap.phase_ms) * BYTES_PER_MS)
-        numbers = [
-            (offset // BYTES_PER_MS, number_of(heard, start + offset))
-            for offset in range(0, round(run.ms) * BYTES_PER_MS, BYTES_PER_MS)
-        ]
+        heard = bytes(tap.heard[start : start + round(run.ms) * BYTES_PER_MS]).translate(_TURNED)
+        numbers = [(at, number_of(heard, at * BYTES_PER_MS)) for at in range(len(heard) // BYTES_PER_MS)]
         known = [(at, number) for at, number in numbers if number is not None]
         for _, together in groupby(known, key=lambda one: one[1] - one[0]):
             pieces = list(together)
