@@ -33,6 +33,8 @@ class Silence(msgspec.Struct):
     """
 
     since_ms: float = -1.0  # nobody is heard since then
+    speaking: bool = False  # something of ours is heard, or held for a moment: what the caller murmurs changes nothing
+    voiced: bool = False
     owed: bool = False
     words: bool = False  # of the caller's, since the agent was last heard
     longest_ms: float = 0.0
@@ -88,9 +90,15 @@ class Facts(msgspec.Struct):
 
 
 def _phase(facts: Facts, record: Record) -> None:
-    if record.name == "listening" and record.data.get("from") == "connecting":
-        facts.silence.begin(record.at_ms)
-        facts.silence.owed = True  # the greeting
+    silence, before = facts.silence, record.data.get("from")
+    silence.speaking = record.name == "speaking"
+    if record.name == "listening" and before == "connecting":
+        silence.begin(record.at_ms)
+        silence.owed = True  # the greeting
+    elif record.name == "interrupted":  # by what counts
+        silence.words = True
+        if not silence.voiced:
+            silence.begin(record.at_ms)
     elif record.name == "ended":
         _over(facts, record)
 
@@ -103,6 +111,7 @@ def _over(facts: Facts, record: Record) -> None:
 
 def _voice(facts: Facts, record: Record) -> None:
     silence = facts.silence
+    silence.voiced = True
     if silence.owed and not facts.agent_heard and not silence.words:
         silence.since_ms = -1.0  # the caller opens the conversation: perhaps as the agent file wants it
         silence.owed = False
@@ -110,11 +119,14 @@ def _voice(facts: Facts, record: Record) -> None:
 
 
 def _quiet(facts: Facts, record: Record) -> None:
-    facts.silence.begin(record.at_ms)
+    facts.silence.voiced = False
+    if not facts.silence.speaking:
+        facts.silence.begin(record.at_ms)
 
 
 def _words(facts: Facts, record: Record) -> None:
-    facts.silence.words = True
+    if not facts.silence.speaking:
+        facts.silence.words = True
 
 
 def _key(facts: Facts, record: Record) -> None:

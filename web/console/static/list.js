@@ -1,6 +1,7 @@
 // The calls: those that live, pushed by the service, and those that are over, page by page.
 
 import { card, emptyState, h, setText, settle } from "./dom.js";
+import { filterText, readFilters } from "./filters.js";
 import { counted } from "./format.js";
 import { RowSet } from "./rowset.js";
 import { Stream } from "./stream.js";
@@ -25,6 +26,7 @@ class CallList {
     this.context = context;
     const address = new URLSearchParams(location.search);
     this.show = SHOW.some(([key]) => key === address.get("show")) ? address.get("show") : "all";
+    this.filters = readFilters(address);
     this.#build(root, address.get("q") ?? "");
     this.search = settle(() => this.#loadEnded(), 250);
     this.timer = setInterval(() => this.live.tick(Date.now() + this.#skewMs), 1000);
@@ -70,8 +72,15 @@ class CallList {
     this.endedCard = card("Finished", h("div", {}, heads("Outcome", "Reason"), endedList, this.endedEmpty, this.more), { id: "ended", tools: [this.endedNote] });
     root.replaceChildren(h("div", { class: "page" },
       h("div", { class: "tools" }, h("h1", {}, "Calls"), h("div", { class: "seg", role: "group", "aria-label": "Show" }, this.buttons), this.box),
-      this.liveCard, this.endedCard));
+      this.#filterBar(), this.liveCard, this.endedCard));
     this.#choose(this.show);
+  }
+
+  /** Finished calls chosen elsewhere, as by a bar of the insights. */
+  #filterBar() {
+    if (!Object.keys(this.filters).length) return null;
+    const all = () => this.context.navigate("/");
+    return h("p", { class: "filtered" }, h("span", {}, `Only calls ${filterText(this.filters)}.`), h("button", { type: "button", onclick: all }, "Show all calls"));
   }
 
   #choose(show) {
@@ -94,7 +103,7 @@ class CallList {
   }
 
   #remember() {
-    const kept = new URLSearchParams();
+    const kept = new URLSearchParams(this.filters);
     if (this.show !== "all") kept.set("show", this.show);
     if (this.box.value) kept.set("q", this.box.value);
     history.replaceState(null, "", kept.size ? `/?${kept}` : "/");
@@ -135,7 +144,7 @@ class CallList {
   }
 
   #endedAddress(cursor) {
-    const asked = new URLSearchParams({ state: "ended", limit: PAGE });
+    const asked = new URLSearchParams({ state: "ended", limit: PAGE, ...this.filters });
     if (this.box.value.trim()) asked.set("q", this.box.value.trim());
     if (cursor) asked.set("cursor", cursor);
     return `/api/calls?${asked}`;
@@ -174,6 +183,7 @@ class CallList {
 
   #over(call) {
     this.live.remove(call.id);
+    if (Object.keys(this.filters).length) return; // whether it fits only the service knows
     const row = this.ended.set(call);
     if (!row.matches(this.#query)) this.ended.remove(call.id);
   }
