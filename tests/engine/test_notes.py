@@ -38,7 +38,7 @@ from engine.turns import (
     WORDS_FOLLOW_S,
 )
 from tests.engine.test_edges import NOW, played, then
-from tests.engine.test_stories import GREETING, UP
+from tests.engine.test_stories import GREETING, POLICY, TALKING, UP
 
 
 def test_the_numbers_that_people_feel() -> None:
@@ -317,7 +317,7 @@ def test_tools_and_what_is_owed_for_them() -> None:
     )
     answered = e.ToolAnswered(at=5.4, tool_call_id="t1", ok=True, took_ms=200)
     call, _ = then(Phase.TOOL_PENDING, answered)
-    assert (call.tools, call.owed_since, call.owed_for, call.lines_said) == ((), 5.2, "words", 1)
+    assert (call.tools, call.owed_since, call.owed_for) == ((), 5.2, "words")
     assert (call.active_at, call.alive_at) == (5.4, 5.4)
     call, _ = then(Phase.TOOL_PENDING, e.UtteranceStarted(at=5.3, utterance=2), answered)
     assert (call.phase, call.owed_since, call.owed_for) == (Phase.SPEAKING, 5.4, "words")
@@ -593,3 +593,264 @@ def test_the_caller_hangs_up_while_the_call_is_handed_over() -> None:
     call, asked = then(Phase.LISTENING, e.AgentLost(at=5.3, why="x"), e.CallerHungUp(at=5.4, status="completed"))
     assert call.phase is Phase.ENDED and call.reason == "agent lost: x"
     assert [type(one).__name__ for one in asked[3:]] == ["CancelTools", "EndAgent", "HangUp"]
+
+
+# --- what slips of the hand would change ----------------------------------------------------------------------------
+
+
+def test_words_may_be_told_before_they_are_final_and_after() -> None:
+    """A final transcript in a silence is the turn as well as a sign of life; over a voice it cuts in."""
+    call, _ = then(Phase.LISTENING, words(5.6, "m", final=True))
+    assert (call.turn, call.spoke, call.alive_at, call.active_at, call.words_at) == ("m", True, 5.6, 5.6, 5.6)
+    assert (call.unheard, call.idle_said, call.cut_short, call.cut_at) == (0, 0, False, 0.0)
+    held, _ = then(Phase.LISTENING, VOICE, words(5.6, "yes", final=True))
+    assert held.cut_at == 5.6
+    speech, _ = then(Phase.SPEAKING, words(5.6, "yes", final=True))
+    assert (speech.phase, speech.cut_at, speech.turn) == (Phase.SPEAKING, 0.0, "yes"), "spoken before this speech"
+    spoken, _ = then(Phase.SPEAKING, VOICE, words(5.6, "nine is better", final=True))
+    assert (spoken.phase, spoken.turn, spoken.owed_for) == (Phase.INTERRUPTED, "nine is better", "words")
+    assert (spoken.active_at, spoken.voice_at) == (5.6, 5.6)
+
+
+def test_a_voice_after_a_murmur_is_a_new_one() -> None:
+    """The murmur dismissed the voice before it, not this one; and whoever began anew may be stepped in on anew."""
+    murmur = words(5.4, "uh-huh")
+    call, _ = then(Phase.LISTENING, VOICE, murmur, e.CallerQuiet(at=5.5), e.CallerVoice(at=6.0, onset_at=5.96))
+    assert call.dismissed == ""
+    policy = Policy(turns=Turns(longest_caller_s=1.0))
+    long = (VOICE, words(5.4), words(6.5), e.CallerQuiet(at=6.6, voiced_ms=900))
+    call, _ = then(Phase.LISTENING, *long, policy=policy)
+    assert (call.stepped_in, call.prompted_at, call.held_at) == (True, near(NOW - 0.04 + 1.0), None)
+    soon, _ = then(Phase.LISTENING, *long, e.CallerVoice(at=6.8, onset_at=6.76), policy=policy)
+    assert soon.stepped_in
+    later, _ = then(Phase.LISTENING, *long, e.CallerVoice(at=7.2, onset_at=7.16), policy=policy)
+    assert not later.stepped_in
+
+
+def test_words_and_voice_at_the_same_moment() -> None:
+    """The words are of this voice."""
+    voice = e.CallerVoice(at=5.64, onset_at=5.6)
+    call, _ = then(Phase.LISTENING, words(5.6, final=True), voice, e.CallerQuiet(at=6.4, voiced_ms=700))
+    assert (call.owed_for, call.owed_since) == ("words", 5.6)
+    call, _ = then(Phase.SPEAKING, words(5.6, "m", final=True), voice, e.AgentInterrupted(at=5.7))
+    assert call.spoke and call.cut_at == 5.6
+    early = e.CallerVoice(at=0.94, onset_at=0.9)
+    call, _ = played(*UP, *GREETING[:2], early, words(1.1, final=True), e.AgentInterrupted(at=1.2))
+    assert call.spoke and call.cut_at == 1.1
+    call, _ = then(Phase.SPEAKING, e.AgentInterrupted(at=5.7))
+    assert call.spoke is False and call.words_over
+
+
+def test_vapis_word_in_an_interruption_changes_nothing_of_what_was_said() -> None:
+    """There were words, or there were none, before it."""
+    for spoken, fact in ((True, words(5.6, "wait")), (False, e.AgentInterrupted(at=5.6))):
+        call, _ = then(Phase.SPEAKING, fact, e.AgentInterrupted(at=5.7))
+        assert (call.phase, call.spoke, call.confirmed_at) == (Phase.INTERRUPTED, spoken, 5.7)
+
+
+def test_a_line_of_ours_that_vapi_cuts() -> None:
+    """Nobody waits for its end, in whatever phase it is said."""
+    line = e.UtteranceStarted(at=5.3, utterance=3, ours=True)
+    noise = (e.AgentInterrupted(at=5.6), e.ReportArrived(at=6.0, ended_reason="x"))
+    call, _ = then(Phase.LISTENING, line, e.PlaybackDone(at=5.5, utterance=3, heard_ms=200), *noise)
+    assert (call.ours, call.sound_at) == (False, 5.5)
+    call, _ = played(e.StreamStarted(at=0.2, stream_sid="MZ1"), e.UtteranceStarted(at=1.8, utterance=1, ours=True))
+    assert call.ours
+    up, _ = played(
+        e.StreamStarted(at=0.2, stream_sid="MZ1"), e.UtteranceStarted(at=1.8, utterance=1, ours=True),
+        e.AgentConnected(at=1.9, agent_call_id="a"), e.AgentInterrupted(at=2.0),
+    )  # fmt: skip
+    assert (up.phase, up.ours, up.sound_at, up.held_at) == (Phase.LISTENING, False, 2.0, 2.0)
+
+
+def test_after_a_false_alarm_the_question_is_not_owed() -> None:
+    """A voice without words owed one; that it was an echo or a murmur pays it."""
+    policy = Policy(turns=Turns(hold=False))
+    owed = (VOICE, e.CallerQuiet(at=6.0, voiced_ms=600))
+    call, _ = then(Phase.LISTENING, *owed, policy=policy)
+    assert call.owed_for == "voice"
+    speech = (e.CallerVoice(at=6.1, onset_at=6.06), e.UtteranceStarted(at=6.2, utterance=2, ours=True))
+    held, _ = then(Phase.LISTENING, *owed, *speech)
+    assert (held.phase, held.owed_for, held.held_at) == (Phase.SPEAKING, "voice", NOW)
+    paid, _ = then(Phase.LISTENING, *owed, *speech, e.CallerQuiet(at=6.3, voiced_ms=90), e.AgentWords(at=6.55, text=""))
+    assert (paid.held_at, paid.dismissed, paid.owed_since, paid.owed_for) == (None, "noise", None, "")
+
+
+def test_a_noise_that_vapi_stopped_for_owes_the_rest() -> None:
+    """Only if Vapi did stop, and nobody spoke."""
+    vapi, noise = e.AgentInterrupted(at=5.6), (VOICE, e.CallerQuiet(at=5.5, voiced_ms=100))
+    later = e.ReportArrived(at=6.0, ended_reason="x")
+    assert then(Phase.SPEAKING, *noise, vapi, later)[0].cut_short is True
+    assert then(Phase.SPEAKING, words(5.4, "wait"), vapi, later)[0].cut_short is False
+    key = (e.DigitPressed(at=5.3, digit="5"), e.AgentSpeechStopped(at=5.4), e.ReportArrived(at=7.5, ended_reason="x"))
+    call, _ = then(Phase.SPEAKING, *key)
+    assert (call.phase, call.cut_short, call.owed_for) == (Phase.LISTENING, False, "words")
+    spoke, _ = then(Phase.SPEAKING, *noise, vapi, later, words(6.2, final=True))
+    assert spoke.cut_short is False
+    went_on, _ = then(Phase.SPEAKING, *noise, vapi, later, e.UtteranceStarted(at=6.2, utterance=3))
+    assert went_on.cut_short is False
+    asked, _ = then(Phase.SPEAKING, *noise, vapi, e.ReportArrived(at=6.6, ended_reason="x"))
+    assert (asked.cut_short, asked.lines_said, asked.prompted_at) == (False, 1, near(5.34 + GO_ON_S))
+
+
+def test_a_speech_that_ends_in_an_interruption() -> None:
+    """What was not heard of it is gone."""
+    call, _ = then(Phase.SPEAKING, e.DigitPressed(at=5.3, digit="5"), e.AgentSpeechStopped(at=5.4))
+    assert (call.dropped, call.agent_talking, call.words_over) == (True, False, True)
+    fresh, _ = then(Phase.INTERRUPTED, e.AgentSpeechStarted(at=5.3), e.DigitPressed(at=5.35, digit="5"))
+    assert fresh.fresh and fresh.alive_at == 5.3
+    key, _ = then(
+        Phase.INTERRUPTED, e.AgentSpeechStarted(at=5.3), e.UtteranceStarted(at=5.8, utterance=3),
+        e.DigitPressed(at=6.0, digit="5"),
+    )  # fmt: skip
+    assert (key.phase, key.fresh) == (Phase.INTERRUPTED, False)
+    said, _ = then(
+        Phase.INTERRUPTED, e.AgentSpeechStarted(at=5.3), e.UtteranceStarted(at=5.8, utterance=3), words(6.0, "stop")
+    )
+    assert (said.phase, said.fresh) == (Phase.INTERRUPTED, False)
+
+
+LEGAL = Policy(turns=Turns(uninterruptible=("this call is recorded",)))
+
+
+def test_keys_over_a_protected_speech() -> None:
+    """Kept, bounded, and a sign that somebody is there."""
+    legal = (*UP, *GREETING, e.AgentWords(at=4.8, text="this call is recorded"), *TALKING)
+    call, _ = played(*legal, e.DigitPressed(at=5.5, digit="7"), policy=LEGAL)
+    assert (call.phase, call.keys.typed, call.active_at, call.idle_said) == (Phase.SPEAKING, "7", 5.5, 0)
+    many = [e.DigitPressed(at=5.1 + n / 100, digit="8#"[n % 2]) for n in range(3 * MOST_KEPT_KEYS)]
+    call, _ = played(*legal, *many, policy=LEGAL)
+    assert len(call.keys.typed) == MOST_KEPT_KEYS
+
+
+def test_a_number_is_a_turn_of_the_caller() -> None:
+    """Answered like words, with prompts and questions counted anew."""
+    prompted = (*UP, *GREETING, e.ReportArrived(at=13.1, ended_reason="x"))
+    call, _ = played(*prompted, e.DigitPressed(at=14.0, digit="5"))
+    assert (call.idle_said, call.active_at, call.spoke) == (0, 14.0, True)
+    call, _ = played(*prompted, e.DigitPressed(at=14.0, digit="5"), e.DigitPressed(at=14.5, digit="#"))
+    assert (call.owed_since, call.owed_for, call.words_at, call.active_at) == (14.5, "words", 14.5, 14.5)
+    assert (call.prompted_at, call.said_at, call.idle_said, call.keys.typed) == (14.5, 14.5, 0, "")
+
+
+def test_what_progress_prompts() -> None:
+    """The agent may be told with it that the caller waits, and what it then asks for answers that."""
+    call, _ = then(Phase.LISTENING, words(5.3, final=True), e.ReportArrived(at=7.4, ended_reason="x"))
+    assert call.said == {"filler": 1, "progress": 1} and call.prompted_at == near(7.3)
+
+
+def test_a_tool_that_is_late_is_a_sign_of_life() -> None:
+    """The agent has its time from then on."""
+    late = e.ToolLate(at=9.0, tool_call_id="t1", ok=True, took_ms=5, how="tell")
+    paid = (e.UtteranceStarted(at=5.5, utterance=2), e.AgentSpeechStopped(at=5.6))
+    call, _ = then(Phase.TOOL_PENDING, goes_on(5.4), *paid, late)
+    assert call.alive_at == 9.0
+
+
+def test_a_goodbye_dials_nobody() -> None:
+    """Whatever number a hand-over had in mind."""
+    call, _ = then(Phase.LISTENING, e.HangUpOrdered(at=5.3, reason="x"))
+    assert (call.next_words, call.next_number) == (Policy().goodbye_words, None)
+
+
+# --- deadlines that slips of the hand would change ------------------------------------------------------------------
+
+
+def entered(at: float, phase: Phase, *facts: e.Event, policy: Policy = POLICY) -> Call:
+    """The call at that moment."""
+    return then(phase, *facts, e.ReportArrived(at=at, ended_reason="x"), policy=policy)[0]
+
+
+def test_a_turn_while_the_voice_does_not_end() -> None:
+    """Background may hide that the caller is quiet: the turn is over a second and a half after its last words."""
+    policy = Policy(turns=Turns(longest_hold_ms=800))
+    late = words(5.7, final=True)
+    assert entered(6.49, Phase.LISTENING, VOICE, late, policy=policy).turn
+    assert not entered(6.51, Phase.LISTENING, VOICE, late, policy=policy).turn
+    early = words(5.0, final=True)
+    facts = (*UP, *GREETING, early, e.CallerVoice(at=5.24, onset_at=5.2))
+    assert played(*facts, e.ReportArrived(at=5.99, ended_reason="x"), policy=policy)[0].turn
+    assert not played(*facts, e.ReportArrived(at=6.01, ended_reason="x"), policy=policy)[0].turn
+
+
+def test_an_interruption_while_the_voice_does_not_end() -> None:
+    """Neither does it hold the agent for ever."""
+    policy = Policy(turns=Turns(longest_hold_ms=800))
+    confirmed = (e.AgentInterrupted(at=5.3), e.CallerVoice(at=5.35, onset_at=5.3))
+    assert entered(5.99, Phase.INTERRUPTED, *confirmed, policy=policy).phase is Phase.INTERRUPTED
+    assert entered(6.01, Phase.INTERRUPTED, *confirmed, policy=policy).phase is Phase.LISTENING
+
+
+def test_holding_sentences_do_not_pile_up() -> None:
+    """The first after the caller's patience, each next after the last has been said, none over another."""
+    there = e.StreamStarted(at=0.2, stream_sid="MZ1")
+    policy = Policy(holding_after_s=1.0)
+    say = e.UtteranceStarted(at=1.3, utterance=1, ours=True)
+    call, _ = played(there, say, e.ReportArrived(at=5.0, ended_reason="x"), policy=policy)
+    assert call.said == {"holding": 1}, "it is still being said"
+    done = e.PlaybackDone(at=2.0, utterance=1, heard_ms=700)
+    assert played(there, say, done, e.ReportArrived(at=3.49, ended_reason="x"), policy=policy)[0].said == {"holding": 1}
+    assert played(there, say, done, e.ReportArrived(at=3.51, ended_reason="x"), policy=policy)[0].said == {"holding": 2}
+
+
+def test_no_line_over_a_line() -> None:
+    """While one of ours is heard, none is due, whatever is owed."""
+    line = e.UtteranceStarted(at=5.9, utterance=3, ours=True)
+    cut = (line, e.AgentInterrupted(at=6.0), e.UtteranceStarted(at=6.4, utterance=4, ours=True))
+    call, _ = then(Phase.LISTENING, words(5.3, final=True), *cut[:1], e.ReportArrived(at=9.0, ended_reason="x"))
+    assert (call.phase, call.said) == (Phase.SPEAKING, {"filler": 1})
+
+
+def test_an_agent_that_opens_the_call() -> None:
+    """Where there is a voice for it, the caller hears that the agent is on its way; where not, nothing."""
+    call, _ = played(*UP, e.ReportArrived(at=2.2, ended_reason="x"))
+    assert call.said == {"progress": 1}
+    call, _ = played(*UP, e.ReportArrived(at=2.05, ended_reason="x"))
+    assert call.said == {}
+    call, _ = played(*UP, e.ReportArrived(at=5.0, ended_reason="x"), policy=Policy(lines=("filler",)))
+    assert call.said == {}
+
+
+def test_a_goodbye_that_is_never_heard() -> None:
+    """Its end is not told: the call ends all the same, with its words from Twilio."""
+    call, _ = played(*UP, *GREETING, e.ReportArrived(at=63.0 + LAST_WORDS_S - 0.1, ended_reason="x"))
+    assert (call.phase, call.closing) == (Phase.LISTENING, True)
+    call, _ = played(*UP, *GREETING, e.ReportArrived(at=63.0 + LAST_WORDS_S + 0.1, ended_reason="x"))
+    assert (call.phase, call.entered_at) == (Phase.TRANSFERRING, 63.0 + LAST_WORDS_S)
+
+
+def test_prompts_that_would_come_with_the_goodbye() -> None:
+    """None is said when the call is about to end anyway."""
+    policy = Policy(silence=Silence(idle_prompts_s=(5.0, 10.0)), idle_s=10.0)
+    call, _ = played(*UP, *GREETING, e.ReportArrived(at=13.1, ended_reason="x"), policy=policy)
+    assert call.said == {"idle": 1, "goodbye": 1}
+
+
+def test_a_voice_that_is_just_long_enough() -> None:
+    """It may be speech, and its words are waited for."""
+    exactly = e.CallerQuiet(at=5.5, voiced_ms=160)
+    assert entered(5.8, Phase.SPEAKING, VOICE, exactly).held_at == NOW
+    assert entered(5.8, Phase.SPEAKING, VOICE, e.CallerQuiet(at=5.5, voiced_ms=159)).held_at is None
+
+
+def test_the_agent_left_and_a_tool_still_works() -> None:
+    """Nobody will use its answer: the call ends."""
+    tool = e.ToolRequested(at=5.25, tool_call_id="t2", name="check", arguments={})
+    gone = (tool, e.AgentEnded(at=5.3, reason="done"), e.AgentInterrupted(at=5.31))
+    call = entered(6.5, Phase.INTERRUPTED, *gone)
+    assert (call.phase, call.reason) == (Phase.ENDED, "done")
+
+
+def test_final_words_are_the_turn_unless_they_are_an_echo() -> None:
+    """Also a backchannel is one where nobody speaks; into a speech it is none."""
+    words_of_ours = e.AgentWords(at=5.25, text="we have a table by the window")
+    echo = words(5.6, "have a table by the window", final=True)
+    call, _ = then(Phase.SPEAKING, words_of_ours, VOICE, echo)
+    assert (call.phase, call.turn) == (Phase.SPEAKING, "")
+    call, _ = then(Phase.LISTENING, words_of_ours, VOICE, echo)
+    assert call.turn == "have a table by the window", "nothing is heard that could come back"
+    old = e.CallerTranscript(at=5.6, text="a table for two", final=True, age_s=9.0)
+    assert then(Phase.LISTENING, VOICE, old)[0].turn == ""
+    assert then(Phase.LISTENING, VOICE, words(5.6, "yes", final=True))[0].turn == "yes"
+    assert then(Phase.SPEAKING, VOICE, words(5.6, "yes", final=True))[0].turn == ""
+    assert then(Phase.SPEAKING, VOICE, words(5.6, "m", final=True))[0].turn == "m"
