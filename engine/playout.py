@@ -434,6 +434,7 @@ class Playout:
         more = held.sent_bytes - ear - held.taken_bytes
         if held.waits and self._running and self.utterance == held.utterance and self.gate is HELD:
             self._take(min(max(more, -self._kept_bytes), self._log_bytes))
+            self._marked_bytes = self._heard_bytes = self._sent_bytes  # all of that was heard: no mark need tell
         unheard_ms = max(0.0, held.unheard_ms + duration_ms(more))
         since_ms = zero_s * 1000 + held.since_bytes / BYTES_PER_MS
         until_ms = zero_s * 1000 + ear / BYTES_PER_MS

@@ -424,6 +424,21 @@ def test_the_lines_own_clock_tells_where_the_ear_was(
     assert cut.heard_ms + cut.unheard_ms == speech_frames * 20
 
 
+def test_a_hold_over_the_very_last_word() -> None:
+    """The line's clock says that nothing is left: the utterance is done as the gate opens, not a round trip later."""
+    playout = Playout()
+    playout.probe("p", 0.0)
+    playout.mark_returned("p", 0.2, 0.1)
+    names = [*marks(playout.push(numbered(0, 25), now=1.0)), *marks(playout.finish(now=1.0))]
+    playout.mark_returned(names[0], now=1.4, line_s=1.3)  # 200 ms of it: 300 to go
+    playout.hold(now=1.45)
+    for name, line_s in zip(names[1:], (1.5, 1.61), strict=True):
+        playout.mark_returned(name, now=1.75, line_s=line_s)
+    cut = playout.silenced(1.61)
+    assert cut is not None and cut.heard_ms == 500
+    assert playout.let_speak(now=2.4) == [Done(1, 500)]
+
+
 def test_what_was_dropped_is_not_taken_back() -> None:
     """A hold in the moment in which the gate opened, after a drop on a slow line: nothing of the old speech comes."""
     playout = Playout()
