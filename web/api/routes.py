@@ -7,6 +7,7 @@ made from the same types.
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,11 +39,13 @@ from web.api.redact import record_rows
 from web.api.sse import event_stream
 from web.api.summary import Summary, summarise
 from web.api.taking import body_of, idempotency_key
+from web.scenario_text import scenario_text
 
 __all__ = ["Api", "add_api"]
 
 log = structlog.get_logger(__name__)
 
+_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 MOST_ID_CHARS = 64
 MOST_SEQ = 2**53
 
@@ -136,6 +139,18 @@ def add_calls(app: QuartTrio, api: Api) -> None:
         api.access.require()
         _, records = await whole(api, call_id)
         return await _made(lambda: lanes(records))
+
+    @app.get("/api/calls/<call_id>/scenario")
+    async def as_scenario(call_id: str) -> Response:
+        who = api.access.require()
+        summary, records = await whole(api, call_id)
+        if not summary.ended:
+            raise Problem(409, "The call is not over: its scenario would end in the middle.", kind="live")
+        _noted(who, "scenario", call_id)
+        scenario = await trio.to_thread.run_sync(scenario_text, records)
+        response = Response(scenario, 200, content_type="application/yaml; charset=utf-8")
+        response.headers["Content-Disposition"] = f'attachment; filename="{_PLAIN.sub("", call_id)}.yaml"'
+        return response
 
     @app.get("/api/calls/<call_id>/records")
     async def journal(call_id: str) -> Response:

@@ -9,19 +9,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import yaml
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actors.export import MASKED, scenario_of
 from actors.journal_reader import CallRow, NoJournal, UnknownCall, list_calls, read_call
 from engine.errors import CallscopeError
 from engine.journal import Kind, Record, encode
 from engine.recording import file_name
-from engine.scenario import file_data
 from web.percentiles import SHOWN, shown
+from web.scenario_text import scenario_text
 from web.timeline import rich_lines
 from web.wording import clean
 
@@ -137,8 +135,7 @@ def export(
     except CallscopeError as trouble:
         _give_up(trouble, data)
     if scenario:
-        told = file_data(scenario_of(records, agent=agent))
-        text = f"# masked: {MASKED}\n" + yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=110)
+        text = scenario_text(records, agent=agent)
     else:
         text = "".join(encode(record).decode() + "\n" for record in records)
     if file is None:

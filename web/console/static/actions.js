@@ -28,7 +28,8 @@ export class Actions {
     if (isOperator) buttons.push(button(call.marked ? "★ Marked" : "☆ Mark for replay", () => this.#do({ action: call.marked ? "unmark" : "mark" },
       call.marked ? "The mark is taken away." : "Marked for replay."), { pressed: call.marked }));
     const download = (path, text, title) => h("a", { class: "button", href: `${this.source.base}/${path}`, download: "", title }, text);
-    if (!live) buttons.push(download("export.html", "Export page", "One file that opens offline: this page with its sound"));
+    if (!live) buttons.push(download("export.html", "Export page", "One file that opens offline: this page with its sound"),
+      download("scenario", "Export scenario", "A test file for `callscope test`; personal data masked, as far as it can be known"));
     this.element.replaceChildren(...buttons);
   }
 
