@@ -1,7 +1,7 @@
 // What the finished calls have in common. The filters stand in the address; the sums come from the service.
 
 import { figure, heatmap, histogram, lines, stackedBars, table } from "./charts.js";
-import { card, emptyState, h, setAttribute, settle } from "./dom.js";
+import { card, emptyState, h, settle, svg } from "./dom.js";
 import { readFilters, listAddress } from "./filters.js";
 import { counted, duration, milliseconds, words } from "./format.js";
 
@@ -147,8 +147,9 @@ class InsightsView {
       h("div", { class: "wide" }, this.#volume(data)),
       h("div", { class: "pair" }, this.#outcomes(data), this.#week(data)),
       h("div", { class: "pair" }, this.#latency(data), this.#latencyOverTime(data)),
-      h("div", { class: "pair" }, this.#interruptions(data), this.#silence(data)),
-      h("div", { class: "pair" }, this.#tools(data), this.#reasons(data)));
+      h("div", { class: "pair" },
+        h("div", { class: "column" }, this.#interruptions(data), this.#tools(data)),
+        h("div", { class: "column" }, this.#silence(data), this.#reasons(data))));
   }
 
   #figure(title, given, { note = null, tools = [], after = null, id = null } = {}) {
@@ -321,8 +322,6 @@ class InsightsView {
 }
 
 function meter(share, fault, tone = null) {
-  const bar = h("meter", { class: "share", min: 0, max: 1, value: share.toFixed(4), "aria-hidden": "true" });
-  setAttribute(bar, "data-fault", fault);
-  setAttribute(bar, "data-tone", tone);
-  return bar;
+  const width = share > 0 ? Math.max(1, 100 * share) : 0;
+  return svg("svg", { class: "share", "aria-hidden": "true", "data-fault": fault, "data-tone": tone }, svg("rect", { class: "full", width: `${width.toFixed(2)}%`, height: "100%" }));
 }
