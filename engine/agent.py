@@ -6,6 +6,7 @@ type here; what is possible for several together by `web.agent_problems`, which 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Meta
 from engine.builtin_tools import Builtins
 from engine.http_tools import HttpTool
 from engine.mcp_tools import McpServer
-from engine.outbound import Outbound
+from engine.outbound import Outbound, filled_in
 
 Ms = Annotated[int, Meta(ge=0, le=60_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -184,6 +185,14 @@ class TwinPlan(_Strict, frozen=True):
     agreed_words: dict[str, list[str]] = {}  # per channel (caller, agent): what a recogniser must find after the demo
 
 
+def spoken_plan(plan: TwinPlan, variables: Mapping[str, Any]) -> TwinPlan:
+    """The plan with a call's variables in its texts: what a model makes of them, the scripted one cannot."""
+    if not variables:
+        return plan
+    known = {name: str(value) for name, value in variables.items()}
+    return msgspec.convert(filled_in(msgspec.to_builtins(plan), known), TwinPlan)
+
+
 class Agent(_Strict, frozen=True):
     """One phone agent."""
 
@@ -210,6 +219,16 @@ class Agent(_Strict, frozen=True):
     def tools_files(self) -> tuple[str, ...]:
         """The files of `tools`, as they stand there."""
         return (self.tools,) if isinstance(self.tools, str) else self.tools or ()
+
+
+def spoken_agent(agent: Agent) -> Agent:
+    """An outbound agent with the variables of its demo in its words."""
+    dials, assistant = agent.twin.dials, agent.assistant
+    if dials is None or assistant is None:
+        return agent
+    first = filled_in(assistant.get("firstMessage", ""), dials.variables)
+    twin = spoken_plan(agent.twin, dials.variables)
+    return msgspec.structs.replace(agent, assistant={**assistant, "firstMessage": first}, twin=twin)
 
 
 def agent_from(data: object) -> Agent:

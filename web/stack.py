@@ -19,7 +19,9 @@ import msgspec
 import trio
 
 from actors.twilio_rest import TwilioRest
-from engine.agent import CallerStep
+from engine.agent import CallerStep, DialPlan
+from engine.errors import BadSettings
+from web.agents import load_agent
 from web.children import Child, ChildFailed, start_child
 
 ACCOUNT_SID = "AC" + "0" * 30 + "01"
@@ -43,6 +45,7 @@ class Stack:
     account_sid: str
     auth_token: str = field(repr=False)
     http: httpx.AsyncClient = field(repr=False)
+    public_url: str = ""
     sounds: Path | None = None  # the folder of the files that scripts name as sounds
 
     @property
@@ -54,6 +57,23 @@ class Stack:
         return await place_call(
             self.http, self.twilio.url, script, from_number=from_number, voice=voice, sounds=self.sounds
         )
+
+    async def dial(self, dials: DialPlan, script: Sequence[CallerStep], *, voice: str = "en-GB") -> str:
+        """Have the service call somebody who acts as the script says. Returns Twilio's CallSid."""
+        callee = {"number": dials.to, "answers": dials.answers, "greeting": dials.greeting, "voice": voice}
+        callee |= {"script": msgspec.to_builtins(list(script)), "sounds": str(self.sounds or "")}
+        (await self.http.post(f"{self.twilio.url}/twin/callees", json=callee)).raise_for_status()
+        asked = await self.http.post(
+            f"{self.public_url}/api/calls",
+            json={"to": dials.to, "variables": dials.variables},
+            headers={"Idempotency-Key": secrets.token_hex(16)},
+        )
+        if asked.is_error:
+            raise ChildFailed(f"the service does not call: {asked.json().get('detail', asked.status_code)}")
+        calls = f"{self.twilio.url}/2010-04-01/Accounts/{self.account_sid}/Calls.json"
+        known = await self.http.get(calls, params={"To": dials.to}, auth=(self.account_sid, self.auth_token))
+        known.raise_for_status()
+        return str(known.json()["calls"][0]["sid"])
 
     async def wait_call(self, call_sid: str, *, timeout_s: float = CALL_S) -> Mapping[str, Any]:
         """What the Twilio twin knows of a call once it is over."""
@@ -134,6 +154,10 @@ async def open_stack(
         return child
 
     try:
+        backend_env = {}
+        if backend := _backend_of(agent):
+            started = await start("backend", ["web.backend", str(backend), "--port", "0"])
+            backend_env = {"BACKEND_URL": started.url}
         credentials = ["--account-sid", ACCOUNT_SID, "--auth-token", auth_token, "--number", NUMBER]
         sounds = agent if agent.is_dir() else agent.parent
         of_twin = ["--data", str(data / "twilio-twin"), "--sounds", str(sounds)]
@@ -153,6 +177,7 @@ async def open_stack(
             "VAPI_BASE_URL": vapi.url,
             "PUBLIC_URL": public_url,
             "CALLSCOPE_DATA": str(data),
+            **backend_env,
             **(service_env or {}),
         }
         serve = ["web", "serve", *of_agent, "--fd", str(listening.fileno()), "--workers", str(workers)]
@@ -175,6 +200,7 @@ async def open_stack(
                 ACCOUNT_SID,
                 auth_token,
                 http,
+                public_url=public_url,
                 sounds=sounds,
             )
             _announce(stack, agent)
@@ -186,6 +212,14 @@ async def open_stack(
         with trio.CancelScope(shield=True):  # each stop has its own deadline
             for child in reversed(children):
                 await child.stop()
+
+
+def _backend_of(agent: Path) -> Path | None:
+    """The backend that the agent file names. What is wrong with the file is said by who serves it."""
+    with suppress(BadSettings):
+        loaded = load_agent(agent)
+        return loaded.path.parent / loaded.agent.twin.backend if loaded.agent.twin.backend else None
+    return None
 
 
 async def _wait_ready(http: httpx.AsyncClient, public_url: str, service: Child) -> None:

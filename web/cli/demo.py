@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from actors.journal_reader import last_row, tail
+from engine.agent import spoken_agent
 from engine.journal import Record
 from web.agents import LoadedAgent, example, load_agent
 from web.children import ChildFailed
@@ -80,7 +82,9 @@ async def one_call(stack: Stack, loaded: LoadedAgent) -> bool:
     settled = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(show_live, stack.journal, begun_row, into=records, settled=settled))
-        call_sid = await stack.place_call(loaded.agent.twin.caller)
+        twin = loaded.agent.twin
+        outbound = stack.dial(twin.dials, twin.caller) if twin.dials is not None else None
+        call_sid = await (outbound or stack.place_call(twin.caller))
         known = await stack.wait_call(call_sid)
         with trio.move_on_after(SETTLE_S):
             await settled.wait()
@@ -91,7 +95,7 @@ async def one_call(stack: Stack, loaded: LoadedAgent) -> bool:
     recording = stack.data / "recordings" / f"{records[0].call_id}.wav"
     with console.status("a recogniser listens to the recording…"):
         async with Ears() as ears:
-            verdict = await judge(loaded.agent, records, recording, known, ears)
+            verdict = await judge(spoken_agent(loaded.agent), records, recording, known, ears)
     _tell(verdict, recording, known)
     return not verdict.problems
 
@@ -147,10 +151,13 @@ def _tell(verdict: Verdict, recording: Path, known: Mapping[str, Any]) -> None:
 
 
 async def _stay(stack: Stack, loaded: LoadedAgent) -> None:
+    dials = loaded.agent.twin.dials
     first = loaded.agent.twin.caller[0].say if loaded.agent.twin.caller else "hello"
+    given = "".join(f" --var {name}={shlex.quote(value)}" for name, value in dials.variables.items()) if dials else ""
+    again = f"dial {dials.to}{given}" if dials else f'call "{first}"'
     console.print(
         "\nThe stack stays up. In a second terminal try:\n"
-        f'  ./dev callscope call "{first}"\n'
+        f"  ./dev callscope {again}\n"
         "  ./dev callscope calls ls\n"
         "  ./dev callscope calls show last\n"
         f"  open {stack.service.url}/metrics\n"

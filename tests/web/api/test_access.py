@@ -18,6 +18,7 @@ from web.api.openapi import OPERATIONS, Operation
 from web.settings import settings_from
 
 ONE = call_id_of(1)
+ALLOWED = {"dial": 415, "getDial": 404}  # what comes after the key: no body here, and no call that we made
 PUBLIC = "https://calls.example.com"
 VIEWER_SECRET = VIEWER.partition(":")[2]
 KEYS: dict[str, Any] = {"operator_keys": (OPERATOR,), "viewer_keys": (VIEWER,)}
@@ -49,8 +50,9 @@ async def test_who_may_ask_what(tmp_path: Path) -> None:
 
         for one in (one for one in OPERATIONS if one.role is not None):
             assert await status(one, "") == 401, one.name
-            assert await status(one, VIEWER_SECRET) == (403 if one.role == "operator" else one.status), one.name
-            assert await status(one, OPERATOR) == one.status, one.name
+            done = ALLOWED.get(one.name, one.status)
+            assert await status(one, VIEWER_SECRET) == (403 if one.role == "operator" else done), one.name
+            assert await status(one, OPERATOR) == done, one.name
             if "{id}" in one.path:
                 for stranger in ("call-" + "9" * 26, "etc"):
                     assert await status(one, OPERATOR, stranger) == 404, one.name

@@ -16,6 +16,7 @@ from quart_trio import QuartTrio
 from engine.errors import CallscopeError
 from web.twins.speech.sounds import bed
 from web.twins.twilio.call import TwinCall
+from web.twins.twilio.callee import Callee
 from web.twins.twilio.phone import add_phone
 from web.twins.twilio.problems import RestError
 from web.twins.twilio.rest import add_rest
@@ -47,6 +48,12 @@ def _add_twin_routes(app: QuartTrio, twin: TwilioTwin) -> None:
         """Let a scripted caller phone one of the numbers."""
         wanted = msgspec.json.decode(await request.get_data(), type=CallRequest)
         return _json({"sid": twin.ring(wanted).sid}, 201)
+
+    @app.post("/twin/callees")
+    async def expect() -> Response:
+        """Who answers a number when a call to it is placed by REST."""
+        twin.expect(msgspec.json.decode(await request.get_data(), type=Callee))
+        return _json({}, 201)
 
     @app.get("/twin/calls/<sid>")
     async def story(sid: str) -> Response:

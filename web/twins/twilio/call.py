@@ -55,6 +55,7 @@ class TwinCall:
     ended_s: float | None = None
     ended_by: str = ""
     failed_step: str | None = None
+    answered_by: str = ""  # what machine detection found
     errors: list[dict[str, Any]] = field(default_factory=list)
     tap: Tap = field(default_factory=Tap)
     speaker: Speaker = field(default_factory=Speaker)
@@ -183,7 +184,7 @@ class TwinCall:
             "price": None,
             "price_unit": "USD",
             "direction": self.direction,
-            "answered_by": None,
+            "answered_by": self.answered_by or None,
             "api_version": "2010-04-01",
             "forwarded_from": None,
             "group_sid": None,
@@ -202,6 +203,7 @@ class TwinCall:
         return {
             "sid": self.sid,
             "status": self.status,
+            "answered_by": self.answered_by,
             "ended": over,
             "ended_by": self.ended_by,
             "failed_step": self.failed_step,

@@ -252,6 +252,8 @@ async def tell_status(call: TwinCall, webhooks: Webhooks, event: str) -> None:
     }
     if event == "initiated":
         params["CallStatus"] = "initiated"
+    if call.answered_by:
+        params["AnsweredBy"] = call.answered_by
     if event == "completed":
         seconds = (call.ended_s or 0) - (call.started_s or call.ended_s or 0)
         params |= {

@@ -13,6 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from web.twins.twilio.call import StatusPlan, TwinCall
+from web.twins.twilio.callee import check_settings
 from web.twins.twilio.problems import RestError
 from web.twins.twilio.twin import Number, TwilioTwin
 
@@ -136,6 +137,7 @@ def _check_call(wanted: Mapping[str, str], twin: TwilioTwin) -> None:
     if not (wanted.get("Url") or wanted.get("Twiml")):
         raise RestError(400, 21205, "Url parameter is required.")
     _check_instructions(wanted)
+    check_settings(wanted)
 
 
 def _check_instructions(wanted: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ from engine.agent import CallerStep
 from engine.audio import FRAME_MS
 from web.twins.speech.sounds import SOUNDS
 from web.twins.twilio.call import StatusPlan, TwinCall
+from web.twins.twilio.callee import Callee, act, detect
 from web.twins.twilio.caller import follow_script, rendered
 from web.twins.twilio.handset import Handset
 from web.twins.twilio.interpreter import Interpreter, tell_status
@@ -68,6 +69,7 @@ class TwilioTwin:
         self.settings = settings
         self.faults = Faults()
         self.calls: dict[str, TwinCall] = {}
+        self.callees: dict[str, Callee] = {}  # by their number
         self.numbers = {number: Number("PN" + secrets.token_hex(16), number) for number in settings.numbers}
         self.webhooks = Webhooks(http, settings, lambda: self.faults)
         self.late_ticks = 0
@@ -116,11 +118,21 @@ class TwilioTwin:
         return call
 
     def dial(self, wanted: Mapping[str, Any], plan: StatusPlan) -> TwinCall:
-        """A call placed by REST to a scripted callee."""
+        """A call placed by REST: to who lives at that number, or to somebody who only listens."""
         number = self.numbers[wanted["From"]]
         call = self._new_call(wanted["From"], wanted["To"], "outbound-api", number.sid, plan)
-        self._start(self._outbound, call, dict(wanted))
+        self._start(self._outbound, call, dict(wanted), self.callees.get(wanted["To"]) or _somebody(wanted["To"]))
         return call
+
+    def expect(self, callee: Callee) -> None:
+        """Who answers this number from now on.
+
+        Raises:
+            RestError: the script cannot be acted out.
+        """
+        for problem in filter(None, (script_problem(step, callee) for step in callee.script)):
+            raise RestError(400, 21205, problem)
+        self.callees[callee.number] = callee
 
     def _new_call(
         self, from_number: str, to_number: str, direction: str, number_sid: str, plan: StatusPlan,
@@ -176,13 +188,13 @@ class TwilioTwin:
             nursery.cancel_scope.cancel()
         await self._end(call)
 
-    async def _outbound(self, call: TwinCall, wanted: Mapping[str, Any]) -> None:
+    async def _outbound(self, call: TwinCall, wanted: Mapping[str, Any], callee: Callee) -> None:
         await tell_status(call, self.webhooks, "initiated")
         call.status = "ringing"
         await tell_status(call, self.webhooks, "ringing")
         await trio.sleep(self.settings.ring_s)
-        if call.to_number in (BUSY, NOT_ANSWERING) or call.ended_by:
-            call.status = {BUSY: "busy", NOT_ANSWERING: "no-answer"}.get(call.to_number, "canceled")
+        if call.ended_by or not callee.picks_up:
+            call.status = "canceled" if call.ended_by else callee.answers
             await self._end(call)
             return
         call.status, call.started_s = "in-progress", time.time()
@@ -190,7 +202,11 @@ class TwilioTwin:
         if wanted.get("Twiml") and not wanted.get("Url"):
             call.redirected = ("twiml", wanted["Twiml"])
         fallback = (wanted.get("FallbackUrl", ""), wanted.get("FallbackMethod", "POST"))
-        await self._interpret(call, wanted.get("Url", ""), wanted.get("Method", "POST"), fallback)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(act, call, callee, speak=self.settings.speak))
+            nursery.start_soon(detect, call, callee, wanted, self.webhooks)
+            await self._interpret(call, wanted.get("Url", ""), wanted.get("Method", "POST"), fallback)
+            nursery.cancel_scope.cancel()
         await self._end(call)
 
     async def _interpret(self, call: TwinCall, url: str, method: str, fallback: tuple[str, str]) -> None:
@@ -217,7 +233,13 @@ class TwilioTwin:
         await tell_status(call, self.webhooks, "completed")
 
 
-def script_problem(step: CallerStep, request: CallRequest) -> str:
+def _somebody(number: str) -> Callee:
+    if number == BUSY:
+        return Callee(number, answers="busy")
+    return Callee(number, answers="no-answer" if number == NOT_ANSWERING else "person")
+
+
+def script_problem(step: CallerStep, request: CallRequest | Callee) -> str:
     """Why a step cannot be acted out; empty when it can."""
     if step.sound and step.sound not in SOUNDS and not (Path(request.sounds) / step.sound).is_file():
         return f"no sound {step.sound!r}: neither one of {', '.join(SOUNDS)} nor a file in {request.sounds or '.'}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from engine.agent import TwinPlan
+from engine.agent import TwinPlan, spoken_plan
 from web.twins.vapi.brain import Brain, Thought
 from web.twins.vapi.caller import Said
 from web.twins.vapi.clock import epoch_ms
@@ -26,7 +26,7 @@ class Conversation:
 
     def __init__(self, state: CallState, speaker: Speaker, plan: TwinPlan) -> None:
         self._state, self._speaker = state, speaker
-        self._brain = Brain(plan)
+        self._brain = Brain(spoken_plan(plan, state.record.variables))
         self._send, self._receive = trio.open_memory_channel[Said](MOST_WAITING)
         self._words_waiting = 0
         self._noise_s = 0.0
