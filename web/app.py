@@ -30,7 +30,18 @@ from actors.vapi_rest import VapiRest
 from engine.errors import Refused
 from engine.wire.signatures import TwilioSignatures
 from web.agents import LoadedAgent
-from web.api import Access, Api, CallsModel, Orders, Recordings, add_api, add_problems, add_sibling_orders
+from web.api import (
+    Access,
+    Api,
+    CallsModel,
+    Orders,
+    Recordings,
+    add_api,
+    add_handset,
+    add_problems,
+    add_sibling_orders,
+    handset_origin,
+)
 from web.asgi_media import add_asgi_media
 from web.assistant import Assistant, assistant_answer, call_bodies, prepare_assistant, vapi_auth
 from web.clips import line_book
@@ -301,7 +312,8 @@ def _add_doors(app: QuartTrio, runtime: Runtime, *, for_siblings: bool = False, 
         api = runtime.api(reachable=reachable)
         add_api(app, api)
         add_insights(app, api)
-        add_console(app, api)
+        add_handset(app, api.access, runtime.settings, runtime.journal.path, lambda: runtime.supervisor.services.agent)
+        add_console(app, api, connects_to=handset_origin(runtime.settings))
 
 
 def _doorkeeper(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from web.api import types as t
+from web.api.handset import Handset, HandsetCall
 from web.api.problems import ProblemDocument
 from web.insights import types as i
 
@@ -145,6 +146,10 @@ OPERATIONS: Sequence[Operation] = (
         "get", "/api/calls/{id}/export.html", "exportCall", "One call as a page in a single file",
         "text/html", problems=_UNKNOWN,
     ),
+    Operation(
+        "get", "/api/calls/{id}/scenario", "getScenario", "A finished call as a scenario file; personal data masked",
+        "application/yaml", problems=_UNKNOWN | {409: "the call is not over"},
+    ),
     Operation("get", "/api/diagram", "getDiagram", "The phases of a call and the rules between them", t.Diagram),
     Operation(
         "get", "/api/events", "getEvents", "What changes, as server-sent events", "text/event-stream",
@@ -154,6 +159,12 @@ OPERATIONS: Sequence[Operation] = (
         ),
         headers=({"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},),
         problems=_BAD | _UNKNOWN | {503: "too many viewers"},
+    ),
+    Operation("get", "/api/handset", "getHandset", "Whether the console can phone the agent", Handset, role="operator"),
+    Operation(
+        "get", "/api/handset/call", "getHandsetCall", "Which call is that of a handset", HandsetCall, role="operator",
+        query=(_query("sid", "Twilio's name of it", type="string", pattern="^CA[0-9a-f]{32}$"),),
+        problems=_BAD | {404: "none, or not yet"},
     ),
     Operation("get", "/api/session", "getSession", "Who am I", t.Session, role=None),
     Operation(

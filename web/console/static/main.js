@@ -21,6 +21,7 @@ let version = null;
 /** What views may use; the handset and the insights get it too. */
 const context = {
   api, link, navigate, toast,
+  handsetChanged: showHandset,
   entered: () => void enter(),
   again: () => void show(),
   /** The service says who it is; another version than before has another page too. */
@@ -55,6 +56,10 @@ function replaceView(make) {
   view = make() ?? null;
 }
 
+function showHandset() {
+  $("handset").hidden = !api.signedIn || !handset?.shows(location.pathname);
+}
+
 async function show() {
   const path = location.pathname;
   for (const anchor of document.querySelectorAll("[data-nav]")) {
@@ -63,7 +68,7 @@ async function show() {
     else anchor.removeAttribute("aria-current");
   }
   const call = /^\/calls\/([^/]+)\/?$/.exec(path);
-  $("handset").hidden = !handset || path !== "/";
+  showHandset();
   document.title = call ? "Call · Callscope" : "Callscope";
   if (call) replaceView(() => showCall(root, new ServiceSource(context, decodeURIComponent(call[1])), context));
   else if (path === "/") replaceView(() => showList(root, context));
@@ -86,6 +91,7 @@ function expired() {
 function signedOut(message = "") {
   $("sign-out").hidden = true;
   $("handset").hidden = true;
+  handset?.stop();
   replaceView(() => showLogin(root, context, message));
 }
 
@@ -93,8 +99,8 @@ async function enter() {
   $("sign-out").hidden = !api.session.needs_login;
   if (modules.includes("handset") && !handset) {
     const { mountHandset } = await import("./handset.js");
-    handset = mountHandset($("handset"), context) ?? true;
-  }
+    handset = mountHandset($("handset"), context);
+  } else void handset?.load(); // somebody else may have signed in
   await show();
 }
 
@@ -123,7 +129,7 @@ function onKey(event) {
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   let taken = true;
   if (event.key === "?") showHelp();
-  else if (view?.key?.(event)) taken = true;
+  else if (handset?.key(event) || view?.key?.(event)) taken = true;
   else if (event.key === "g" && api.signedIn) navigate("/");
   else taken = false;
   if (taken) event.preventDefault();
