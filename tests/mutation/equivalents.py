@@ -2,5 +2,7 @@
 
 from __future__ import annotations
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    "turns: TYPE_CHECKING → not TYPE_CHECKING": "only what the type checker imports is imported at run time as well",
+}
 """`Mutant.key` → why."""
