@@ -21,6 +21,7 @@ app.command(
 app.command("web.cli.call:call", name="call", help="Phone the running demo: speaks your text, prints what was heard.")
 app.command("web.cli.dial:dial", name="dial", help="Let the running service call somebody; print how it went.")
 app.command("web.cli.calls:app", name="calls", help="The calls that were: list them, read one with milliseconds.")
+app.command("web.cli.watch:watch", name="watch", help="Watch live calls, or one call's lanes, in the terminal.")
 app.command("web.cli.new:new", name="new", help="Make a new agent: a folder with a tool and a passing scenario.")
 app.command("web.cli.check:check", name="check", help="Check an agent file, or a TwiML document; say what is unwise.")
 app.command("web.cli.test:test", name="test", help="Play scenario files in virtual time; say what went differently.")
