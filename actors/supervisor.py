@@ -245,6 +245,10 @@ class Supervisor:
         else:
             actor.note("Webhook", {"type": kind})
 
+    async def wait_tools(self) -> None:
+        """Until no tool runs any more: some outlive their call, and some take back what it did."""
+        await self._tool_home.wait_idle()
+
     # --- the end ---------------------------------------------------------------------------------------------------
 
     async def drain(self, *, patience_s: float, goodbye_s: float = 10.0) -> None:

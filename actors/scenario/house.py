@@ -15,6 +15,7 @@ from actors.world.house import CallscopeHouse, Ringing
 from engine.agent import Agent
 from engine.lines import LineBook
 
+TOOLS_S = 60.0  # the longest that tools may run on after a call
 REDIRECTED_MS = 120  # from a redirect through REST to Twilio's request for the next TwiML
 
 
@@ -66,6 +67,12 @@ class ScenarioHouse(CallscopeHouse):
         step = self.supervisor.next_step(call_sid)
         self.documents.append(self._twiml.go_on(step))
         return step.words
+
+    async def wait_over(self, call_sid: str) -> None:
+        """The call is over when nothing is done for it any more."""
+        await super().wait_over(call_sid)
+        with trio.move_on_after(TOOLS_S):
+            await self.supervisor.wait_tools()
 
     async def redirect(self, call_sid: str, *, url: str) -> bool:
         """Fulfils `actors.ports.TwilioCalls`: a live call comes for its next TwiML at once."""
