@@ -203,8 +203,8 @@ class ToolRuns:
         if len(self._runs) < MOST_RUNS:
             return False
         runs = self._runs.values()
-        settled = [run for run in runs if run.done.is_set() and (run.effect is ToolEffect.READ or not run.did_it)]
-        oldest = next(iter(settled), None) or next((run for run in runs if run.stage is Stage.TOLD), None)
+        settled = (run for run in runs if run.done.is_set() and (run.effect is ToolEffect.READ or not run.did_it))
+        oldest = next(settled, None) or next((run for run in runs if run.stage is Stage.TOLD), None)
         if oldest is not None:
             del self._runs[oldest.tool_call_id]
         return oldest is None

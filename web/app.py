@@ -206,6 +206,7 @@ async def open_runtime(
                 auth=vapi_auth(settings),
                 assistant_answer=assistant_answer(settings, loaded),
                 siblings=siblings,
+                hurry=plane.give_way,
             ),
             siblings=siblings,
         )

@@ -8,7 +8,7 @@ several workers a webhook may be for a call of another one, which then answers i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -42,6 +42,7 @@ class VapiDoor:
     Args:
         assistant_answer: what an `assistant-request` gets, ready since the start: 7.5 s are its whole budget (§10).
         siblings: the other workers; None when there are none.
+        hurry: called when a tool call comes in, which goes through several tasks before it is answered.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class VapiDoor:
         auth: VapiAuth,
         assistant_answer: Mapping[str, Any],
         siblings: Siblings | None = None,
+        hurry: Callable[[], None] = lambda: None,
     ) -> None:
-        self._supervisor, self._auth, self._siblings = supervisor, auth, siblings
+        self._supervisor, self._auth, self._siblings, self._hurry = supervisor, auth, siblings, hurry
         self.answer_requests_with(assistant_answer)
 
     def answer_requests_with(self, assistant_answer: Mapping[str, Any]) -> None:
@@ -118,8 +120,10 @@ class VapiDoor:
             case vapi.AssistantRequest():
                 return self._assistant
             case vapi.ToolCalls(calls=calls):
+                self._hurry()
                 return lambda: self._run_tools(message.call_id, calls)
             case vapi.FunctionCall(call=asked):
+                self._hurry()
                 return lambda: self._run_function(message.call_id, asked)
             case vapi.EndOfCallReport(ended_reason=reason, cost_usd=cost_usd):
                 self._supervisor.report(message.call_id, reason, cost_usd=cost_usd)

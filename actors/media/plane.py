@@ -41,6 +41,7 @@ TICK_S = 0.020
 LATE_TICK_S = 0.100
 SOCKETS_A_ROUND = 512
 BUSY_SOCKETS, GATHER_S = 4, 0.001
+GIVE_WAY_S = 0.02  # a tool call with two durable records takes about half of it
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -106,6 +107,7 @@ class MediaPlane:
         self._is_awake = True
         self._is_over = False
         self._is_busy = False  # many sockets were ready in the last round
+        self._gives_way_until = 0.0
         self._now = 0.0  # while a round lasts: when it began
 
     # ---- for everybody
@@ -190,6 +192,12 @@ class MediaPlane:
 
         return unregister
 
+    def give_way(self, seconds: float = GIVE_WAY_S) -> None:
+        """For so long the thread is not kept while frames gather: something is under way from task to task, and each
+        of them would wait for that. Sound is no later for it; frames cost a little more meanwhile.
+        """
+        self._gives_way_until = trio.current_time() + seconds
+
     def clock(self) -> float:
         """Trio's time; within a round the time at which the round began, which is nearer to when the frames came."""
         return self._now or trio.current_time()
@@ -241,6 +249,10 @@ class MediaPlane:
         if self._is_busy:
             # Trio's way of waiting costs more than three frames do, and under load the next frame is never far. So we
             # stand still for a moment, in which frames gather, and let the others run: unless one of them wants to.
+            # Those whose turn in this pass is still to come do not show, so they say so beforehand (`give_way`).
+            if self._gives_way_until > trio.current_time():
+                await trio.sleep(GATHER_S)
+                return
             if not trio.lowlevel.current_statistics().tasks_runnable:
                 time.sleep(GATHER_S)  # noqa: ASYNC251
             await trio.lowlevel.checkpoint()
