@@ -179,10 +179,10 @@ def test_the_pace_is_forgotten_slowly() -> None:
     speech(words, BISTRO, ms=9000)
     words.done(9000)
     ms, known = USUAL_MS * 60 * 0.7 + 9000, 60 * 0.7 + units
-    assert (words._ms, words._units) == (pytest.approx(ms), pytest.approx(known))
+    assert (words._ms, words._units) == pytest.approx((ms, known))
     speech(words, BISTRO, ms=4000)
     words.done(4000)
-    assert (words._ms, words._units) == (pytest.approx(ms * 0.7 + 4000), pytest.approx(known * 0.7 + units))
+    assert (words._ms, words._units) == pytest.approx((ms * 0.7 + 4000, known * 0.7 + units))
 
 
 def test_a_turn_that_is_known() -> None:
