@@ -28,6 +28,7 @@ __all__ = ["Handset", "HandsetCall", "add_handset", "handset_origin"]
 PHONE_PATH = "/twin/phone"
 YOUNG_S = 3600.0
 MOST_PHRASES = 12
+DIGITS_SLOT, SOME_DIGITS = "<digits>", "five five five zero one"  # as web.twins.speech.grammar has it
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 
 
@@ -98,7 +99,7 @@ def handset_of(settings: Settings, agent: Agent) -> Handset:
 def _phrases(agent: Agent) -> list[str]:
     """The shortest way to say each thing that the scripted brain listens for."""
     heard = [min(reply.hear, key=len) for reply in agent.twin.replies if reply.hear]
-    return list(dict.fromkeys(heard))[:MOST_PHRASES]
+    return list(dict.fromkeys(one.replace(DIGITS_SLOT, SOME_DIGITS) for one in heard))[:MOST_PHRASES]
 
 
 def _script(agent: Agent) -> list[dict[str, Any]]:

@@ -6,8 +6,10 @@ const LINE_HZ = 8000;
 const FRAME = 160; // 20 ms
 const START_FRAMES = 3; // wait before the ear begins: frames come up to 40 ms apart
 const MOST_FRAMES = 12; // then it has fallen behind, and skips
+const LOOK_BACK_FRAMES = 50;
 const LEVEL_FRAMES = 2; // a level every 40 ms
 const LOUD = 0.01;
+const QUIET = 200; // of 32768
 const FADE = 80; // samples, 10 ms: where sound breaks off it must not click
 
 class Microphone extends AudioWorkletProcessor {
@@ -52,6 +54,8 @@ class Earpiece extends AudioWorkletProcessor {
     this.stats = { gaps: 0, skipped: 0 };
     this.last = 0;
     this.loud = false;
+    this.least = MOST_FRAMES; // that waited lately
+    this.looked = 0;
     this.port.onmessage = ({ data }) => this.#arrives(new Int16Array(data));
   }
 
@@ -88,11 +92,24 @@ class Earpiece extends AudioWorkletProcessor {
       for (let i = 0; i < FADE; i++) block[i] = this.last * (1 - i / FADE);
       this.last = 0;
     } else {
+      this.#catchUp();
       this.frames.shift().forEach((sample, i) => { block[i] = sample / 32768; });
       this.last = block[FRAME - 1];
     }
     this.#measure(block);
     return block;
+  }
+
+  /** When more waited all the time lately than is needed, leave a quiet frame out: delay is what people notice. */
+  #catchUp() {
+    this.least = Math.min(this.least, this.frames.length);
+    if (++this.looked < LOOK_BACK_FRAMES || !this.frames[0].every((sample) => Math.abs(sample) < QUIET)) return;
+    if (this.least > START_FRAMES) {
+      this.frames.shift();
+      this.stats.skipped++;
+    }
+    this.least = MOST_FRAMES;
+    this.looked = 0;
   }
 
   #measure(block) {

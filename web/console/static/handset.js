@@ -37,17 +37,20 @@ class Handset {
       return; // asked again when the page is entered anew
     }
     this.#fill();
-    this.context.handsetChanged?.();
+    this.context.handsetChanged();
   }
 
   /** Whether it stands beside what the page shows: on the list, and beside any view as long as a call is on. */
   shows(path) {
-    return Boolean(this.#info?.available && this.context.api.isOperator && (path === "/" || this.#call || path === `/calls/${this.#callId}`));
+    this.link.hidden = !this.#callId || path === this.link.getAttribute("href"); // we are there already
+    return Boolean(this.#info?.available && this.context.api.isOperator && (path === "/" || this.#call || path === this.link.getAttribute("href")));
   }
 
-  /** Who signs out hangs up. */
+  /** Hang up: also for who signs out. */
   stop() {
-    this.#call?.line?.hangUp();
+    if (!this.#call?.line) return;
+    this.#call.hungUp = true;
+    this.#call.line.hangUp();
   }
 
   key(event) {
@@ -68,7 +71,7 @@ class Handset {
     this.first = h("p", { class: "soft num hs-first", hidden: true });
     this.call = button("Call the agent", () => void this.#dial(false), { class: "primary hs-call" });
     this.script = button("Let a scripted caller call", () => void this.#dial(true));
-    this.hangUp = button("Hang up", () => this.#call?.line?.hangUp(), { class: "danger hs-call" });
+    this.hangUp = button("Hang up", () => this.stop(), { class: "danger hs-call" });
     this.mute = button("Mute", () => this.#toggle(this.mute, "mute", "on"), { "aria-pressed": "false", "aria-keyshortcuts": "m" });
     this.cough = button("Cough", () => this.#cough(), { "aria-keyshortcuts": "c", title: "A cough in your place: the agent should not stop for it" });
     this.line = button("Bad line", () => this.#toggle(this.line, "line", "bad"), { "aria-pressed": "false", "aria-keyshortcuts": "b", title: "Jitter up to 160 ms and 6 % loss, both ways" });
@@ -84,7 +87,7 @@ class Handset {
     this.number = h("span", { class: "soft num" });
     this.place.replaceChildren(card("Call the agent", h("div", { class: "body hs" }, this.state, this.note, this.ready, this.talk, this.first, this.link, this.sayBox),
       { id: "handset-card", tools: [this.number] }));
-    setText(this.state, "Ready. Your microphone is the caller's.");
+    setText(this.state, "Ready: you are the caller.");
   }
 
   #fill() {
@@ -109,6 +112,7 @@ class Handset {
     this.#tell("");
     this.#callId = null;
     this.link.hidden = this.first.hidden = true;
+    this.link.removeAttribute("href");
     this.#show(scripted ? "Dialling…" : "Waiting for your microphone: the browser may ask you…");
     try {
       // Begun at once, so that it is ready when the person has said yes, and inside the click, so that it may sound.
@@ -165,11 +169,11 @@ class Handset {
     this.you.show(0);
     this.agent.show(0);
     const length = call.connectedAt ? ` after ${duration(performance.now() - call.connectedAt)}` : "";
-    const expected = how.by === "caller" || (how.by === "server" && how.reached);
-    this.#show(`Call over${length}.${expected ? ` ${how.why}` : ""}`);
-    if (!expected) this.#tell(how.why);
+    const who = how.reached === false ? "" : how.by === "server" ? ": the agent hung up" : call.hungUp ? ": you hung up" : "";
+    this.#show(`Call over${length}${who}`);
+    if (!who) this.#tell(how.why);
     if (this.#callId) setText(this.link, "What happened in this call →");
-    this.context.handsetChanged?.();
+    this.context.handsetChanged();
     (this.place.hidden ? null : this.call)?.focus({ preventScroll: true });
   }
 
@@ -182,8 +186,8 @@ class Handset {
         this.#callId = id;
         setAttribute(this.link, "href", `/calls/${encodeURIComponent(id)}`);
         setText(this.link, "This call, live →");
-        this.link.hidden = false;
         if (location.pathname === "/") this.context.navigate(this.link.getAttribute("href"));
+        else this.context.handsetChanged();
         return;
       } catch (error) {
         if (error.status !== 404) return;

@@ -77,7 +77,7 @@ export function ask(title, fields, { confirm = "OK", danger = false } = {}) {
 const SHORTCUTS = [
   ["j / k", "next, previous call"], ["Enter", "open the call"], ["/", "search"], ["g", "back to the calls"],
   ["Space", "play, pause"], ["← →", "one second back, on (Shift: a tenth)"], ["+ − 0", "zoom in, out, all"],
-  ["[ ]", "previous, next interruption"], ["?", "this help"],
+  ["[ ]", "previous, next interruption"], ["0–9 * #", "keypad, in a call from the handset"], ["m c b", "handset: mute, cough, bad line"], ["?", "this help"],
 ];
 
 export function showHelp() {
