@@ -1,20 +1,31 @@
-"""A call that was, as a scenario: what the caller and Vapi did, and what came of it; personal data masked.
+"""A call that was, as a scenario: what the caller, Vapi and the line did, and what came of it; personal data masked.
 
 The journal has words and moments, no sound. So what the caller said is said again at its moment, a voice without words
-becomes a noise of its length, and Vapi's answers hang on the words that they followed.
+becomes a noise of its length, and Vapi's answers hang on the words that they followed, as late as they were then.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
+from typing import Any
 
+from actors.export_agent import vapi_moves
+from actors.world.hearing import ACKNOWLEDGEMENTS
 from engine import scenario as s
+from engine.audio import FRAME_MS
 from engine.journal import Kind, Record
-from engine.masking import masked_text, masked_value
+from engine.masking import masked_text
+from engine.phrases import normalise
 
 MASKED = "digits, keys, mail addresses; names, streets and numbers in words cannot be known: read before you share it"
 LEAST_NOISE_MS = 60.0
+VOICE_MS = 400.0  # of a voice whose end the journal does not have
+HANGOVER_MS = 160.0  # the voice detector tells the end of a voice so much later (`engine.voice`)
+PATIENT_MS = 40_000.0  # a scenario's caller hangs up a minute after their last move
+MOST_CHARS = 2000
+_MURMURS = frozenset(map(normalise, ACKNOWLEDGEMENTS))
 
 
 def scenario_of(records: Sequence[Record], *, name: str = "", agent: str = "") -> s.Scenario:
@@ -25,73 +36,101 @@ def scenario_of(records: Sequence[Record], *, name: str = "", agent: str = "") -
         scenario=name or f"As it was in {call_id}",
         agent=agent,
         caller=tuple(_caller(records, connected_ms)),
-        vapi=tuple(_vapi(records)),
+        vapi=tuple(vapi_moves(records)),
+        twilio=tuple(_line(records, connected_ms)),
         tools=dict(_tools(records)),
         expect=tuple(_expected(records)),
     )
 
 
+# --- the caller ------------------------------------------------------------------------------------------------------
+
+
 def _caller(records: Sequence[Record], connected_ms: float) -> Iterator[s.CallerMove]:
-    """Each voice with the final words that came before the next one."""
-    events = [one for one in records if one.kind is Kind.EVENT]
-    voices = [index for index, one in enumerate(events) if one.name == "CallerVoice"]
     moves: list[tuple[float, s.CallerMove]] = []
-    for index, after in zip(voices, [*voices[1:], len(events)], strict=False):
-        at_ms = max(0.0, round(events[index].at_ms - connected_ms))
-        during = events[index + 1 : after]
-        words = " ".join(
-            str(one.data["text"]) for one in during if one.name == "CallerTranscript" and one.data["final"]
-        )
-        length_ms = next((float(one.data["voiced_ms"]) for one in during if one.name == "CallerQuiet"), 400.0)
-        for_ms = max(LEAST_NOISE_MS, round(length_ms))
-        if words.strip():
-            moves.append((at_ms, s.Says(says=masked_text(words.strip()), at_ms=at_ms, for_ms=for_ms)))
-        else:
+    opened_at_s = records[0].data.get("opened_at_s")
+    for voices in _turns_of_voice(records):
+        onset_ms = _onset_ms(voices[0][0], opened_at_s)
+        quiet_ms = next((one.at_ms for one in reversed(voices[-1]) if one.name == "CallerQuiet"), None)
+        end_ms = quiet_ms - HANGOVER_MS if quiet_ms is not None else _onset_ms(voices[-1][0], opened_at_s) + VOICE_MS
+        at_ms, for_ms = max(0.0, round(onset_ms - connected_ms)), max(LEAST_NOISE_MS, round(end_ms - onset_ms))
+        finals = [one for voice in voices for one in voice if one.name == "CallerTranscript" and one.data["final"]]
+        words = masked_text(" ".join(str(one.data["text"]) for one in finals).strip())[:MOST_CHARS]
+        if not words:
             moves.append((at_ms, s.MakesNoise(makes_noise_ms=for_ms, at_ms=at_ms)))
-    for one in events:
+        elif normalise(words) in _MURMURS:
+            moves.append((at_ms, s.Murmurs(murmurs=words, at_ms=at_ms, for_ms=for_ms)))
+        else:
+            moves.append((at_ms, s.Says(says=words, at_ms=at_ms, for_ms=for_ms)))
+    for one in records:
+        at_ms = max(0.0, round(one.at_ms - connected_ms - FRAME_MS))  # keys and ends follow their frame
         if one.name == "DigitPressed" and str(one.data["digit"]) in "0123456789*#":
-            at_ms = max(0.0, round(one.at_ms - connected_ms))
             moves.append((at_ms, s.Presses(presses=masked_text(str(one.data["digit"])), at_ms=at_ms)))
         elif one.name == "StreamEnded" and one.data.get("reason") == "stop":
-            at_ms = max(0.0, round(one.at_ms - connected_ms))
             moves.append((at_ms, s.HangsUp(at_ms=at_ms)))
-    yield from (move for _, move in sorted(moves, key=lambda pair: pair[0]))
+    moves.sort(key=lambda pair: pair[0])
+    yield from (move for _, move in moves)
+    over_ms = next((one.at_ms for one in records if one.kind is Kind.CLOSED), 0.0) - connected_ms
+    if over_ms - (moves[-1][0] if moves else 0.0) > PATIENT_MS:
+        yield s.Waits(waits_ms=1000.0, at_ms=round(over_ms))
 
 
-def _vapi(records: Sequence[Record]) -> Iterator[s.VapiMove]:
-    """What the agent said first, and after each turn of the caller's, with the tool that it asked for meanwhile."""
-    heard, first = "", True
-    tool: tuple[str, dict[str, object]] = ("", {})
-    said: list[str] = []
-    for one in [*records, None]:
-        is_turn = one is not None and one.name == "CallerTranscript" and one.data.get("final")
-        if one is None or is_turn:
-            text = masked_text(" ".join(said).strip())
-            if first and not heard:
-                yield s.Greets(greets=text)
-            elif heard and (text or tool[0]):
-                yield s.Hears(hears=masked_text(heard), says=text, calls=tool[0], with_=dict(tool[1]))
-            if one is not None:
-                heard, tool, said, first = str(one.data["text"]).strip(), ("", {}), [], False
-        elif one.name == "AgentTranscript" and one.data.get("final"):
-            said.append(str(one.data["text"]))
-        elif one.name == "ToolRequested":
-            arguments = masked_value(one.data.get("arguments", {}))
-            tool = (str(one.data["name"]), arguments if isinstance(arguments, dict) else {})
+def _turns_of_voice(records: Sequence[Record]) -> Iterator[list[list[Record]]]:
+    """Each voice with the events up to the next one; voices whose words came to an end together, together."""
+    events = [one for one in records if one.kind is Kind.EVENT]
+    starts = [index for index, one in enumerate(events) if one.name == "CallerVoice"]
+    together: list[list[Record]] = []
+    for start, after in pairwise([*starts, len(events)]):
+        voice = events[start:after]
+        together.append(voice)
+        heard = [one for one in voice if one.name == "CallerTranscript"]
+        if not heard or heard[-1].data["final"]:  # else the recogniser was still in the middle of a turn
+            yield together
+            together = []
+    if together:
+        yield together
+
+
+def _onset_ms(voice: Record, opened_at_s: float | None) -> float:
+    """When the voice began, before it was told. `onset_at` is on the clock of the process, as `opened_at_s` is."""
+    if opened_at_s is None:
+        return voice.at_ms
+    return min(voice.at_ms, (float(voice.data["onset_at"]) - opened_at_s) * 1000)
+
+
+# --- the line and the tools ------------------------------------------------------------------------------------------
+
+
+def _line(records: Sequence[Record], connected_ms: float) -> Iterator[s.TwilioMove]:
+    """A line that died. One that was reset dies in a scenario as if the cable were cut: we notice it 2 s later."""
+    for one in records:
+        if one.name == "StreamEnded" and not one.data.get("stopped"):
+            silent = re.search(r"no frame for ([0-9.]+) s", str(one.data.get("reason", "")))
+            silent_ms = float(silent[1]) * 1000 if silent else 0.0
+            yield s.LosesTheLine(at_ms=max(0.0, round(one.at_ms - connected_ms - silent_ms)))
+            return
 
 
 def _tools(records: Sequence[Record]) -> Iterator[tuple[str, s.ToolPlay]]:
-    """What each tool answered the first time, and how long it took."""
+    """What each tool answered the first time, and how long it took. One that the call's end stopped hangs."""
     took = {one.data["tool_call_id"]: float(one.data["took_ms"]) for one in records if one.name == "ToolAnswered"}
     known: set[str] = set()
     for one in records:
         if one.name != "ToolResult" or one.data["name"] in known:
             continue
         known.add(str(one.data["name"]))
-        after_ms = round(took.get(one.data["tool_call_id"], 0.0))
-        text = masked_text(str(one.data["text"]))[:2000] or "-"
-        play = s.Answers(answers=text, after_ms=after_ms) if one.data["ok"] else s.Fails(fails=text, after_ms=after_ms)
-        yield str(one.data["name"]), play
+        yield str(one.data["name"]), _play(one.data, took.get(one.data["tool_call_id"]))
+
+
+def _play(result: dict[str, Any], took_ms: float | None) -> s.ToolPlay:
+    if took_ms is None and not result["ok"]:
+        return s.Hangs()
+    after_ms = round(took_ms or 0.0)
+    text = masked_text(str(result["text"]))[:MOST_CHARS] or "-"
+    return s.Answers(answers=text, after_ms=after_ms) if result["ok"] else s.Fails(fails=text, after_ms=after_ms)
+
+
+# --- what came of it -------------------------------------------------------------------------------------------------
 
 
 def _expected(records: Sequence[Record]) -> Iterator[s.Expectation]:
