@@ -193,6 +193,7 @@ async def open_runtime(
                 journal=journal,
                 public_url=settings.public_url,
                 from_number=settings.twilio_phone_number,
+                any_hour=settings.offline,
             ),
             settings=settings,
             plane=plane,

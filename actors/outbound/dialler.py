@@ -79,6 +79,7 @@ class Dialler:
         agent: the present one; asked anew for each call.
         folder: where the agent file stands, and the do-not-call list beside it.
         public_url: ours, without a slash at the end.
+        any_hour: the numbers ring at stand-ins on this machine: nobody is woken.
     """
 
     agent: Callable[[], Agent]
@@ -88,6 +89,7 @@ class Dialler:
     journal: Journal
     public_url: str
     from_number: str = ""
+    any_hour: bool = False
     wall_clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = lambda: f"call-{secrets.token_hex(13)}"
     _threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(BOOK_THREADS))
@@ -168,12 +170,11 @@ class Dialler:
         except (OSError, UnicodeDecodeError, BadSettings) as unread:
             log.error("the do-not-call list cannot be read: nobody is called", why=type(unread).__name__)  # noqa: TRY400
             return Refusal("do-not-call", "The do-not-call list cannot be read, so nobody is called.", status=503)
+        refusal = number_refusal(outbound, wanted.to, kept_out) or variables_refusal(outbound, wanted.variables)
+        if refusal is not None or self.any_hour:
+            return refusal
         here = local_minutes(self.wall_clock(), outbound.timezone)
-        return (
-            number_refusal(outbound, wanted.to, kept_out)
-            or variables_refusal(outbound, wanted.variables)
-            or hours_refusal(outbound, minutes_of(outbound.hours), here)
-        )
+        return hours_refusal(outbound, minutes_of(outbound.hours), here)
 
     def _do_not_call(self, name: str) -> frozenset[str]:
         """Read for each call: whoever is put on it is not called from then on."""
