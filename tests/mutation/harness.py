@@ -40,7 +40,7 @@ LEAST_CPU_S, TIMES = 0.5, 5.0  # a test may take so much, and so many times as m
 IMPORT_CPU_S = 10.0
 LONGEST_S = 120.0  # on the wall: a test that waits for ever uses no processor
 MOST_BYTES = 4 << 30
-SLOWEST_S = 6.0  # a test that takes longer judges no mutants
+SLOWEST_S = 20.0  # a test that takes longer judges no mutants
 KILLED, SURVIVED = 0, 64
 OPTIONS = [
     "-q",

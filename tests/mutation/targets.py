@@ -12,7 +12,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "turns": CALLS,
     "step": CALLS,
     "interrupting": ("engine/test_interrupting", "engine/test_stories", "engine/test_slips"),
-    "playout": ("engine/test_playout",),
+    "playout": ("engine/test_playout", "engine/test_playout_slips"),
     "digits": ("engine/test_digits", "engine/test_stories", "engine/test_notes", "engine/test_slips"),
     "lines": ("engine/test_lines", "engine/test_slips"),
     "pace": ("engine/test_pace", "engine/test_heard", "engine/test_slips"),
