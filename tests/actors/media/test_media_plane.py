@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -359,3 +360,38 @@ async def test_under_load_frames_gather_and_nobody_starves(plane: MediaPlane) ->
         for recorder in recorders:
             assert [payload[0] for payload in recorder.binaries] == list(range(50))
         assert turns > 50
+
+
+async def test_a_tool_call_is_not_kept_waiting_for_frames_to_gather(
+    plane: MediaPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under load the thread stands still for moments; not while the plane gives way, and no sound is lost for it."""
+    kept: list[float] = []
+    stand_still = time.sleep
+
+    def noticed(seconds: float) -> None:
+        kept.append(seconds)
+        stand_still(seconds)
+
+    monkeypatch.setattr(time, "sleep", noticed)
+    async with open_door(plane, then=echo) as door:
+        recorders = [Recorder() for _ in range(12)]
+        wires = [await plane.dial(door.url, recorder) for recorder in recorders]
+        sent = 0
+
+        async def talk_until(condition: Callable[[], object]) -> None:
+            nonlocal sent
+            while not condition():
+                for wire in wires:
+                    wire.send_binary(bytes(160))
+                sent += 1
+                await until(lambda: {len(recorder.binaries) for recorder in recorders} == {sent})  # noqa: B023
+
+        with trio.fail_after(PATIENCE_S):
+            await talk_until(lambda: kept)
+            plane.give_way(PATIENCE_S)
+            kept.clear()
+            await talk_until(lambda: sent % 50 == 0)
+            assert not kept
+            plane.give_way(0.0)
+            await talk_until(lambda: kept)
