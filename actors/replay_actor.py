@@ -37,6 +37,7 @@ SETTLE_S = 0.0
 COMPARED = (Kind.EVENT, Kind.EFFECT, Kind.PHASE)
 GIVEN_BACK = "given back to Twilio"
 NEVER_READ = ("ToolAnswered", "LastToolAnswered", "ToolLate", "DeadlinePassed")  # the actor makes these by itself
+CAUSED = (*NEVER_READ, "AgentConnected")  # take a step of a task before they are there
 
 
 class _DeafWire:
@@ -152,7 +153,7 @@ class _Again:
             if record.kind is not Kind.EVENT:
                 continue
             fact = fact_of(record, self._opening.opened_at)
-            alone = record.name in NEVER_READ or record.data.get("reason") == GIVEN_BACK  # what we cause comes after it
+            alone = record.name in CAUSED or record.data.get("reason") == GIVEN_BACK  # what comes next, comes after it
             if together and (alone or fact.at != together[0].at):
                 yield together
                 together = []
@@ -216,7 +217,9 @@ class _Again:
 
     # --- the outside, again ------------------------------------------------------------------------------------------
 
-    def _deliver(self, fact: e.Event, actor: CallActor, admitted: Admitted, nursery: trio.Nursery) -> None:
+    def _deliver(  # noqa: PLR0912 — one case a kind of fact
+        self, fact: e.Event, actor: CallActor, admitted: Admitted, nursery: trio.Nursery
+    ) -> None:
         """The way that this fact took then."""
         match fact:
             case e.StreamStarted() if self._line is None:
@@ -233,8 +236,10 @@ class _Again:
                 self._supervisor.status(self._sid, fact.status)
             case e.HandedOver():
                 self._supervisor.next_step(self._sid)
-            case e.ReportArrived():
+            case e.ReportArrived() if self._supervisor.knows_agent_call(self._agent_call_id):
                 self._supervisor.report(self._agent_call_id, fact.ended_reason)
+            case e.ReportArrived():  # of an agent that was created, and whose socket never opened
+                actor.report(fact.ended_reason)
             case e.ToolRequested():
                 asked = [vapi.ToolCall(fact.tool_call_id, fact.name, fact.arguments)]
                 nursery.start_soon(self._ask, asked)
