@@ -94,7 +94,7 @@ class RestaurantHouse(CallscopeHouse):
 def plans(calls: int, seed: int) -> Iterator[CallPlan]:
     """One for each call."""
     for number in range(calls):
-        rng = Random(f"{seed}/{number}")  # noqa: S311 — chance, no secret
+        rng = Random(f"{seed}/{number}")
         yield CallPlan(caller=_caller(rng), line=_line(rng), agent=_agent(rng), seed=number, longest_s=90.0)
 
 
@@ -149,7 +149,7 @@ def _reply(rng: Random) -> Reply:
 
 def moments(calls: int, seed: int, until_s: float, days: int = 7) -> list[float]:
     """When they begin: Unix seconds of the days before `until_s`, busy in the evening and at weekends."""
-    rng = Random(f"moments/{seed}")  # noqa: S311
+    rng = Random(f"moments/{seed}")
     found: list[float] = []
     while len(found) < calls:
         at = until_s - rng.random() * days * DAY_S
@@ -162,7 +162,7 @@ def moments(calls: int, seed: int, until_s: float, days: int = 7) -> list[float]
 def live(data: Path, *, calls: int, seed: int, until_s: float) -> Sequence[str]:
     """Live the calls, and write their journal; their ids."""
     starts = iter(moments(calls, seed, until_s))
-    rng = Random(f"house/{seed}")  # noqa: S311
+    rng = Random(f"house/{seed}")
     written: list[list[Record]] = []
 
     def lived(one: Lived) -> None:

@@ -164,11 +164,15 @@ def _tool_answered(facts: Facts, record: Record) -> None:
     name = facts.waiting.pop(str(data.get("tool_call_id")), None)
     if name is None:
         return
-    tool, took_ms, ok = _tool(facts, name), data.get("took_ms"), data.get("ok") is not False
-    tool.failed += not ok
-    facts.tool_failed = not ok
+    tool, took_ms = _tool(facts, name), data.get("took_ms")
     if isinstance(took_ms, int | float) and len(tool.took_ms) < MOST_SAMPLES:
         tool.took_ms.append(float(took_ms))
+
+
+def _tool_result(facts: Facts, record: Record) -> None:
+    facts.tool_failed = record.data.get("ok") is False
+    if facts.tool_failed:
+        _tool(facts, _name(record.data.get("name"))).failed += 1
 
 
 def _tool(facts: Facts, name: str) -> ToolFacts:
@@ -213,6 +217,7 @@ _NOTES: Mapping[str, Callable[[Facts, Record], None]] = {
     "PlaybackDone": _played,
     "ToolRequested": _tool_asked,
     "ToolAnswered": _tool_answered,
+    "ToolResult": _tool_result,
     "Interruption": _interrupted,
     "Spent": _spent,
     "EndOrdered": _end_ordered,

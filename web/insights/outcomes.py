@@ -117,8 +117,8 @@ RULES: Sequence[Rule] = (
     _rule(_O.LINE_LOST, _F.TWILIO, r"line lost: .*", "Twilio's media stream broke or fell silent without a `stop`."),
     _rule(_O.LINE_NEVER_OPENED, _F.US, r"stream never opened", "Twilio was told to open its media stream and did not "
           "within 10 s: most often the public address or a proxy before us does not let websockets in."),
-    _rule(_O.NOT_REACHED, _F.TWILIO, r"caller failed|(.*-)?twilio-failed-to-connect-call", "Twilio could not put the "
-          "call through."),
+    _rule(_O.NOT_REACHED, _F.TWILIO, r"caller failed|(agent lost: )?twilio-failed-to-connect-call", "Twilio could "
+          "not put the call through."),
     _rule(_O.NOT_REACHED, _F.CALLER, r"caller (busy|no-answer)|customer-(busy|did-not-answer)|.*customer-misdialed",
           "The person who was called was busy or did not answer."),
     _rule(_O.LINE_LOST, _F.TWILIO, r"asked( for the next TwiML)?|given back to Twilio", "The media stream was over and "
@@ -136,15 +136,15 @@ RULES: Sequence[Rule] = (
     _rule(_O.NO_AGENT, _F.US, _LOST + r"Vapi answered 4(?!08|29)\d\d: .*", "Vapi refused what we asked: key, assistant "
           "or request are wrong."),
     _rule(_O.NO_AGENT, _F.US, _LOST + r"[A-Z]\w*", "Dialling the agent crashed on our side."),
-    _rule(_O.AGENT_LOST, _F.US, _LOST + r".*(did-not-receive-customer-audio|microphone).*", "Vapi heard nothing of "
+    _rule(_O.AGENT_LOST, _F.US, _LOST + r".*did-not-receive-customer-audio.*", "Vapi heard nothing of "
           "the caller from us."),
-    _rule(_O.NOT_REACHED, _F.TWILIO, _LOST + r"twilio-failed.*", "Twilio could not put the call through."),
-    _rule(_O.NOT_REACHED, _F.CALLER, _LOST + r"twilio-reported-customer-misdialed", "The number does not exist."),
     _rule(_O.TRANSFER_FAILED, _F.VAPI, _LOST + r".*(forwarding|transfer|sip.*failed-to-connect).*", "Vapi could not "
           "make the transfer that the assistant asked for."),
-    _rule(_O.NO_AGENT, _F.VAPI, _LOST + r".*(call.start.error|call-start-error|join-timed-out|never-connected"
+    _rule(_O.NO_AGENT, _F.VAPI, r"(agent lost: )?"
+          r".*(call.start.error|call-start-error|join-timed-out|never-connected"
           r"|no-call-received|no answer|Vapi answered|did not answer|refused|timed? ?out).*",
           "Vapi could not start the agent, or did not answer."),
+    _rule(_O.ABANDONED, _F.CALLER, r"(agent lost: )?.*microphone.*", "The caller did not let Vapi use a microphone."),
     _rule(_O.AGENT_LOST, _F.VAPI, _LOST + _ANY, "The agent was lost in the middle of the call: Vapi's worker, a "
           "provider behind it, or its connection to us."),
     # --- a caller who leaves: why?

@@ -101,7 +101,7 @@ def insights(connection: sqlite3.Connection, chosen: Filter, *, catching_up: boo
     outcomes = list(_outcomes(ask))
     silences = ask("SELECT call_id, owed_ms FROM insight_calls WHERE {where} AND owed_ms >= 1000 "
                    "ORDER BY owed_ms DESC LIMIT 5")  # fmt: skip
-    turns = samples.get((Sample.TURN, ""), [])
+    turns = _together(slot.turns for slot in slots.values())
     return t.Insights(
         calls=sum(slot.calls for slot in slots.values()),
         talk_ms=sum(slot.talk_ms for slot in slots.values()),
@@ -165,13 +165,14 @@ def _slots(ask: Ask, step_ms: int, base_ms: int) -> dict[int, _Slot]:
         slot.cost_usd = slot.cost_usd if usd is None else (slot.cost_usd or 0.0) + usd
         slot.outcomes[outcome] = slot.outcomes.get(outcome, 0) + calls
         slot.faults[fault] = slot.faults.get(fault, 0) + calls
-    for at, value, count in ask(
-        "SELECT (c.began_ms + :base) / :step AS slot, s.value, SUM(s.count) FROM "
-        "(SELECT n, began_ms FROM insight_calls WHERE {where}) AS c JOIN insight_samples AS s ON s.n = c.n "
-        "WHERE s.kind = :kind GROUP BY slot, s.value ORDER BY slot, s.value",
+    # Slot and value in one number: SQLite sorts whole numbers in half the time of pairs.
+    for key, count in ask(
+        "SELECT ((c.began_ms + :base) / :step << 24) | min(s.value, 16777215) AS slot_value, SUM(s.count) "
+        "FROM (SELECT n, began_ms FROM insight_calls WHERE {where}) AS c JOIN insight_samples AS s ON s.n = c.n "
+        "WHERE s.kind = :kind GROUP BY slot_value ORDER BY slot_value",
         step=step_ms, base=base_ms, kind=Sample.TURN,
     ):  # fmt: skip
-        slots[at].turns.append((value, count))
+        slots[key >> 24].turns.append((key & 0xFFFFFF, count))
     return slots
 
 
@@ -230,10 +231,19 @@ def _samples(ask: Ask) -> dict[tuple[int, str], list[tuple[int, int]]]:
     found: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for kind, name, value, count in ask(
         "SELECT kind, name, value, SUM(count) FROM insight_samples "
-        "WHERE n IN (SELECT n FROM insight_calls WHERE {where}) GROUP BY kind, name, value ORDER BY kind, name, value"
-    ):
+        "WHERE n IN (SELECT n FROM insight_calls WHERE {where}) AND kind != :turn "
+        "GROUP BY kind, name, value ORDER BY kind, name, value", turn=Sample.TURN,
+    ):  # fmt: skip
         found.setdefault((kind, name), []).append((value, count))
     return found
+
+
+def _together(parts: Iterable[Counted]) -> list[tuple[int, int]]:
+    sums: dict[int, int] = {}
+    for part in parts:
+        for value, count in part:
+            sums[value] = sums.get(value, 0) + count
+    return sorted(sums.items())
 
 
 def _tools(samples: Mapping[tuple[int, str], Counted]) -> list[t.ToolInsight]:
