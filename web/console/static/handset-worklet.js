@@ -5,7 +5,9 @@ import { Resampler } from "./resample.js";
 const LINE_HZ = 8000;
 const FRAME = 160; // 20 ms
 const START_FRAMES = 3; // wait before the ear begins: frames come up to 40 ms apart
-const MOST_FRAMES = 12; // then it has fallen behind, and skips
+const MOST_START_FRAMES = 8; // after gaps it waits longer
+const MOST_FRAMES = 15; // then it has fallen behind, and skips
+const STEADY_FRAMES = 500; // without a gap, and it waits less again
 const LOOK_BACK_FRAMES = 50;
 const LEVEL_FRAMES = 2; // a level every 40 ms
 const LOUD = 0.01;
@@ -49,6 +51,8 @@ class Earpiece extends AudioWorkletProcessor {
     this.frames = [];
     this.ready = new Float32Array(0);
     this.filling = true;
+    this.target = START_FRAMES;
+    this.steady = 0;
     this.level = 0;
     this.played = 0;
     this.stats = { gaps: 0, skipped: 0 };
@@ -76,18 +80,16 @@ class Earpiece extends AudioWorkletProcessor {
   #arrives(samples) {
     this.frames.push(samples);
     if (this.frames.length <= MOST_FRAMES) return;
-    this.stats.skipped += this.frames.length - START_FRAMES;
-    this.frames.splice(0, this.frames.length - START_FRAMES);
+    this.stats.skipped += this.frames.length - this.target;
+    this.frames.splice(0, this.frames.length - this.target);
   }
 
   /** The next 20 ms at 8 kHz: what has come, or a fade into silence. */
   #next() {
     const block = new Float32Array(FRAME);
-    if (this.filling && this.frames.length >= START_FRAMES) this.filling = false;
-    if (!this.filling && !this.frames.length) {
-      this.filling = true;
-      this.stats.gaps++;
-    }
+    if (this.filling && this.frames.length >= this.target) this.filling = false;
+    if (!this.filling && !this.frames.length) this.#gap();
+    if (++this.steady % STEADY_FRAMES === 0) this.target = Math.max(START_FRAMES, this.target - 1);
     if (this.filling) {
       for (let i = 0; i < FADE; i++) block[i] = this.last * (1 - i / FADE);
       this.last = 0;
@@ -100,11 +102,18 @@ class Earpiece extends AudioWorkletProcessor {
     return block;
   }
 
+  #gap() {
+    this.filling = true;
+    this.steady = 0;
+    this.target = Math.min(MOST_START_FRAMES, this.target + 1);
+    this.stats.gaps++;
+  }
+
   /** When more waited all the time lately than is needed, leave a quiet frame out: delay is what people notice. */
   #catchUp() {
     this.least = Math.min(this.least, this.frames.length);
     if (++this.looked < LOOK_BACK_FRAMES || !this.frames[0].every((sample) => Math.abs(sample) < QUIET)) return;
-    if (this.least > START_FRAMES) {
+    if (this.least > this.target) {
       this.frames.shift();
       this.stats.skipped++;
     }
