@@ -251,7 +251,8 @@ class ToolBench:
         )  # fmt: skip
 
     def _request(self, server: Server, kind: str, number: int) -> bytes:
-        call_id = server.call_ids[number % len(server.call_ids)]
+        turn = number // len(MIX) if kind == "crash" else number  # a tool that keeps crashing in a call is switched off
+        call_id = server.call_ids[turn % len(server.call_ids)]
         if kind == "status":
             return status_updates(SECRET, [call_id])[0]
         unique = next(self._ids)
