@@ -156,7 +156,8 @@ async def _stay(stack: Stack, loaded: LoadedAgent) -> None:
     given = "".join(f" --var {name}={shlex.quote(value)}" for name, value in dials.variables.items()) if dials else ""
     again = f"dial {dials.to}{given}" if dials else f'call "{first}"'
     console.print(
-        "\nThe stack stays up. In a second terminal try:\n"
+        f"\nThe stack stays up. Open [bold]{stack.service.url}[/] and call the agent with your own voice.\n"
+        "In a second terminal try:\n"
         f"  ./dev callscope {again}\n"
         "  ./dev callscope calls ls\n"
         "  ./dev callscope calls show last\n"
