@@ -224,7 +224,12 @@ class NeverComesBack(_OneOf, frozen=True, kw_only=True, tag="never comes back"):
     never_comes_back: None = None
 
 
-TwilioMove = LosesMarks | PlaysLate | LosesTheLine | NeverComesBack
+class HearsAMachine(_OneOf, frozen=True, kw_only=True, tag="hears a machine"):
+    hears_a_machine: None = None
+    at_ms: Duration
+
+
+TwilioMove = LosesMarks | PlaysLate | LosesTheLine | NeverComesBack | HearsAMachine
 
 
 class Network(_Strict, frozen=True, kw_only=True):
@@ -346,7 +351,7 @@ class NotTold(_OneOf, frozen=True, kw_only=True, tag="not told vapi"):
 
 
 class Ends(_OneOf, frozen=True, kw_only=True, tag="ends"):
-    ends: Literal["completed", "handed over", "abandoned"]
+    ends: Literal["completed", "handed over", "abandoned", "voicemail"]
     by: Literal["the caller", "the agent"] | None = None
     reason: Words | None = None
 
@@ -397,6 +402,7 @@ class Scenario(_Strict, frozen=True, kw_only=True):
     agent: str = ""  # a path from the file; else the agent file beside or above it
     seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
     clock: Clock = "2026-03-02 12:00"  # UTC, when the call comes in
+    variables: dict[str, str] = {}  # of a call that the service makes
     caller: tuple[CallerMove, ...] = ()
     vapi: tuple[VapiMove, ...] = ()
     twilio: tuple[TwilioMove, ...] = ()

@@ -99,6 +99,8 @@ def play_real(file: ScenarioFile) -> Outcome:
 
 def refuse_what_cannot_be(scenario: s.Scenario) -> None:
     """Raises NotForReal for the first word that exists in virtual time only."""
+    if scenario.variables:
+        raise NotForReal("`variables`: calls that the service makes are played in virtual time only")
     if scenario.tools:
         raise NotForReal("`tools`: given answers exist in virtual time only")
     if scenario.network != s.Network():

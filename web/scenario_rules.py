@@ -9,8 +9,10 @@ from difflib import get_close_matches
 import msgspec
 
 from actors.scenario.plays import is_remote
+from engine.agent import Agent
+from engine.outbound import variables_refusal
 from engine.phrases import normalise
-from engine.scenario import Hears, Murmurs, Scenario, ToolCalled, head_of
+from engine.scenario import Hears, HearsAMachine, Murmurs, Scenario, ToolCalled, head_of
 from web.agents import LoadedAgent
 
 _MOMENTS = ("after", "into", "pause", "at")
@@ -22,6 +24,7 @@ def impossible(scenario: Scenario, loaded: LoadedAgent | None) -> Iterator[tuple
     yield from _sounds(scenario)
     if loaded is None:
         return
+    yield from _of_outbound(scenario, loaded.agent)
     tools = set(loaded.toolbox.tools)
     asked: list[tuple[str, str]] = [(f"$.tools.{name}", name) for name in scenario.tools]
     asked += [
@@ -41,6 +44,18 @@ def impossible(scenario: Scenario, loaded: LoadedAgent | None) -> Iterator[tuple
             yield at, f"agent {loaded.agent.name!r} has no tool `{name}`; {hint}"
         elif at.endswith(".calls") and name not in scenario.tools and is_remote(loaded.toolbox.tools[name]):
             yield at, f"`{name}` is a request over the network: give it an answer under `tools:`"
+
+
+def _of_outbound(scenario: Scenario, agent: Agent) -> Iterator[tuple[str, str]]:
+    outbound = agent.outbound
+    machines = [index for index, move in enumerate(scenario.twilio) if isinstance(move, HearsAMachine)]
+    if outbound is None:
+        what = f"agent {agent.name!r} has no `outbound:`, so that it calls nobody"
+        if scenario.variables:
+            yield "$.variables", what
+        yield from ((f"$.twilio[{index}]", what) for index in machines)
+    elif scenario.variables and (refusal := variables_refusal(outbound, scenario.variables)) is not None:
+        yield "$.variables", refusal.detail
 
 
 def _moments(scenario: Scenario) -> Iterator[tuple[str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from typing import Protocol
 
 import trio
 
+from actors.call_actor import Arrival
 from actors.ports import Plane, VapiCalls
 from actors.supervisor import NextStep, Supervisor
 from actors.tools import Toolbox, ToolRunner
@@ -30,7 +32,12 @@ class Twiml(Protocol):
 
 
 class ScenarioHouse(CallscopeHouse):
-    """Fulfils `actors.world.house.House`."""
+    """Fulfils `actors.world.house.House`.
+
+    Args:
+        variables: the service makes the call, with these.
+        machine_ms: so long after it was connected, machine detection says that a machine answered.
+    """
 
     def __init__(
         self,
@@ -42,9 +49,12 @@ class ScenarioHouse(CallscopeHouse):
         lines: LineBook,
         wall_s: float,
         twiml: Twiml,
+        variables: Mapping[str, str] | None = None,
+        machine_ms: float | None = None,
     ) -> None:
         super().__init__(plane, vapi_calls, agent=agent, toolbox=toolbox)
-        self._twiml = twiml
+        self._twiml, self._variables, self._machine_ms = twiml, variables or {}, machine_ms
+        self._nursery: trio.Nursery | None = None
         self.documents: list[str] = []  # in the order in which Twilio got them
         services = replace(
             self.supervisor.services,
@@ -56,7 +66,31 @@ class ScenarioHouse(CallscopeHouse):
         numbers = iter(range(1, 1 << 60))
         self.supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
 
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(super().run)
+            task_status.started()
+
+    def arrival(self, call_sid: str) -> Arrival:
+        usual = super().arrival(call_sid)
+        if not self._variables:
+            return usual
+        return replace(
+            usual,
+            from_number=usual.to_number,
+            to_number=usual.from_number,
+            direction="outbound-api",
+            variables=self._variables,
+        )
+
+    async def _hear_machine(self, call_sid: str, after_ms: float) -> None:
+        await trio.sleep(after_ms / 1000)
+        self.supervisor.answered_by(call_sid, "machine_end_beep")
+
     def ring(self, call_sid: str) -> Ringing | None:
+        if self._machine_ms is not None and self._nursery is not None and not self.supervisor.knows(call_sid):
+            self._nursery.start_soon(self._hear_machine, call_sid, self._machine_ms)
         ringing = super().ring(call_sid)
         agent = self.supervisor.services.agent
         declined = NextStep(agent.fallback.words, agent.fallback.number)

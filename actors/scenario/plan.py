@@ -15,9 +15,10 @@ from actors.world.hearing import HearingPlan
 from actors.world.sounds import Sound
 from actors.world.world import CallPlan
 from engine import scenario as s
-from engine.agent import Agent, Reply, ToolCallPlan, TwinPlan
+from engine.agent import Agent, Reply, ToolCallPlan, TwinPlan, spoken_plan
 from engine.audio import FRAME_MS, duration_ms
 from engine.interrupting import in_force, local_minutes
+from engine.outbound import filled
 from engine.phrases import normalise
 from engine.wire.vapi_calls import stop_speaking_plan
 
@@ -37,7 +38,13 @@ SPEECH, CUT_IN, MURMUR, COUGH, NOISE = "words", "cut in", "murmur", "cough", "no
 def twin_plan(scenario: s.Scenario, agent: Agent) -> TwinPlan:
     """What the agent answers: what the scenario says first, then what the agent file's own twin says."""
     own = [_reply(move) for move in scenario.vapi if isinstance(move, s.Hears)]
-    return msgspec.structs.replace(agent.twin, replies=[*own, *agent.twin.replies])
+    plan = msgspec.structs.replace(agent.twin, replies=[*own, *agent.twin.replies])
+    return spoken_plan(plan, scenario.variables)
+
+
+def machine_ms(scenario: s.Scenario) -> float | None:
+    """When machine detection says that a machine answered."""
+    return next((move.at_ms + STREAM_MS for move in scenario.twilio if isinstance(move, s.HearsAMachine)), None)
 
 
 def _reply(move: s.Hears) -> Reply:
@@ -60,7 +67,7 @@ def greeting(scenario: s.Scenario, agent: Agent) -> str:
     if assistant is None:
         return GREETING
     waits = assistant.get("firstMessageMode") == "assistant-waits-for-user"
-    return "" if waits else str(assistant.get("firstMessage") or "")
+    return "" if waits else filled(str(assistant.get("firstMessage") or ""), scenario.variables)
 
 
 def call_plan(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from actors.ports import Plane, VapiCalls
 from actors.scenario.expecting import Finding, judge_all
 from actors.scenario.house import ScenarioHouse, Twiml
-from actors.scenario.plan import call_plan, twin_plan
+from actors.scenario.plan import call_plan, machine_ms, twin_plan
 from actors.scenario.plays import ToolRuns, toolbox_for
 from actors.scenario.story import Facts, Story
 from actors.scenario.trace import trace_hash
@@ -78,6 +78,8 @@ def play(
             lines=lines,
             wall_s=_wall_s(scenario.clock),
             twiml=twiml,
+            variables=scenario.variables,
+            machine_ms=machine_ms(scenario),
         )
         houses.append(house)
         return house

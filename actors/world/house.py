@@ -154,8 +154,12 @@ class CallscopeHouse:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self.supervisor.run(task_status=task_status)
 
+    def arrival(self, call_sid: str) -> Arrival:
+        """The call as Twilio announces it."""
+        return Arrival(call_sid, "AC1", "+15550123", "+15550199")
+
     def ring(self, call_sid: str) -> Ringing | None:
-        admitted = self.supervisor.admit(Arrival(call_sid, "AC1", "+15550123", "+15550199"))
+        admitted = self.supervisor.admit(self.arrival(call_sid))
         if not isinstance(admitted, Admitted):
             return None
         leg = TwilioLeg(claim=self.supervisor.claim, clock=self.plane.clock, every_tick=self.plane.every_tick)
