@@ -311,13 +311,13 @@ class InsightsView {
   #tools(data) {
     const rows = data.tools.map((tool) => [tool.name, tool.asked, tool.failed ? h("span", { class: "failed" }, `${tool.failed} (${percent(tool.failed, tool.asked)})`) : "0",
       meter(tool.asked ? tool.failed / tool.asked : 0, "us"), milliseconds(tool.took.p50), milliseconds(tool.took.p95)]);
-    const shown = rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Tools" }, table(["Tool", "Asked", "Failed", "", "Median", "p95"], rows, { right: [1, 2, 4, 5] })) : h("div", { class: "body soft" }, "No tool was asked for.");
+    const shown = rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Tools, one by one" }, table(["Tool", "Asked", "Failed", "Share", "Median", "p95"], rows, { right: [1, 2, 4, 5] })) : h("div", { class: "body soft" }, "No tool was asked for.");
     return card("Tools", shown, { id: "tools" });
   }
 
   #reasons(data) {
     const rows = data.reasons.map((one) => [h("a", { href: this.#list({ reason: one.reason, outcome: one.outcome, fault: one.fault }) }, one.reason || "(none)"), h("span", { class: "tag", "data-fault": one.fault }, FAULT_NAMES[one.fault]), one.calls]);
-    return card("Reasons, as noted", h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Reasons" }, table(["Reason", "Fault", "Calls"], rows, { right: [2] })), { id: "reasons" });
+    return card("Reasons, as noted", h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Reasons, one by one" }, table(["Reason", "Fault", "Calls"], rows, { right: [2] })), { id: "reasons" });
   }
 }
 
