@@ -385,10 +385,11 @@ class StormWorld:
 
 
 def _caller_plan(plan: CallOfPlan) -> CallerPlan:
-    return CallerPlan(steps=[_step(act) for act in plan.acts], stays_ms=plan.stays_ms)
+    return CallerPlan(steps=[step_of(act) for act in plan.acts], stays_ms=plan.stays_ms)
 
 
-def _step(act: Act) -> Step:
+def step_of(act: Act) -> Step:
+    """What the world's caller does for an act."""
     moments: dict[str, Callable[[], When]] = {
         "at": lambda: At(act.ms),
         "into": lambda: IntoSpeech(act.ms),

@@ -17,6 +17,7 @@ from actors.storm.coverage import Coverage, rules_total
 from actors.storm.engine_level import EnginePlan
 from actors.storm.plan import StormPlan, plan_of
 from actors.storm.storm import Storm, run
+from web.storm_folder import PLAN, write_folder
 
 SEEDS, ENGINE_SEEDS = 2_000, 50_000
 SHOWN = 12
@@ -52,9 +53,10 @@ def storm(
     jobs
         On so many cores.
     shrink
-        Look for the smallest plan of the first failure, and write it to a file.
+        Look for the smallest plan of the first failure, and write it down: a scenario for `callscope test` with its
+        agent file, and the plan, which has what no scenario can say.
     out
-        The folder for that file.
+        Where the folder with these files is made.
     json
         Write the figures to this file.
     """
@@ -164,10 +166,10 @@ def _one_world(plan: StormPlan, shrink_to: Path | None, quiet: bool) -> bool:
             return again is not None and again.law == law
 
         smallest = actor_level.live_plan(shrinking.shrink(plan, shrinking.smaller_plans, fails), Coverage())
-        path = shrink_to / f"storm-{plan.seed}.plan.yaml"
-        assert smallest.broken is not None
-        plan_file.write(path, smallest.plan, why=f"{law}, at {smallest.broken.at:.4f} s: {smallest.broken.what}")
-        console.print(f"\nthe smallest plan: {path}   (callscope storm --plan {path})")
+        scenario, shows_it = write_folder(shrink_to / f"storm-{plan.seed}", smallest)
+        console.print(f"\nthe smallest plan: callscope storm --plan {scenario.with_name(PLAN)}", soft_wrap=True)
+        told = f"as a scenario:     callscope test {scenario}" if shows_it else f"{scenario} does not show it"
+        console.print(told, soft_wrap=True)
         _print_world(smallest)
     return True
 
