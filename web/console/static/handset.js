@@ -48,9 +48,11 @@ class Handset {
 
   /** Hang up: also for who signs out. */
   stop() {
-    if (!this.#call?.line) return;
-    this.#call.hungUp = true;
-    this.#call.line.hangUp();
+    const call = this.#call;
+    if (!call) return;
+    call.hungUp = true;
+    if (call.line) call.line.hangUp();
+    else this.#ended(call, { by: "caller" });
   }
 
   key(event) {
@@ -120,13 +122,18 @@ class Handset {
         heard: (stats) => this.#heard(stats), first: () => this.#firstSound(call),
         lost: () => this.#tell("The microphone is gone: it was unplugged or taken back. The agent does not hear you any more.") });
       const stream = scripted ? null : await openMicrophone();
-      await call.sound.start(stream);
+      if (this.#call !== call) return void stream?.getTracks().forEach((track) => track.stop()); // thought better of it
+      this.#line(call);
+      await call.sound.start(stream); // while the line is being put through
     } catch (error) {
-      return this.#cannot(call, error);
+      if (this.#call === call) this.#cannot(call, error);
     }
+  }
+
+  #line(call) {
     this.#show("Dialling…");
     call.sound.ring();
-    call.line = new Line(this.#info.url, { to: this.#info.number, script: scripted ? this.#info.script : [], bad_line: pressed(this.line) }, {
+    call.line = new Line(this.#info.url, { to: this.#info.number, script: call.scripted ? this.#info.script : [], bad_line: pressed(this.line) }, {
       ringing: (sid) => { this.#show("Ringing…"); void this.#find(call, sid); },
       connected: () => this.#connected(call),
       sound: (samples) => this.#sound(call, samples),
@@ -137,6 +144,7 @@ class Handset {
   #cannot(call, error) {
     call.sound?.stop();
     this.#call = null;
+    call.line?.hangUp();
     this.#show("Not connected.");
     if (!(error instanceof NoMicrophone)) {
       this.#tell("The browser's sound cannot be used.");
@@ -171,7 +179,7 @@ class Handset {
     const length = call.connectedAt ? ` after ${duration(performance.now() - call.connectedAt)}` : "";
     const who = how.reached === false ? "" : how.by === "server" ? ": the agent hung up" : call.hungUp ? ": you hung up" : "";
     this.#show(`Call over${length}${who}`);
-    if (!who) this.#tell(how.why);
+    if (!who) this.#tell(how.why ?? "");
     if (this.#callId) setText(this.link, "What happened in this call →");
     this.context.handsetChanged();
     (this.place.hidden ? null : this.call)?.focus({ preventScroll: true });

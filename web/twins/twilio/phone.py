@@ -144,8 +144,6 @@ async def _phone(twin: TwilioTwin, handset: Handset) -> None:
     """Dial, and live the call. It is hung up when this ends, for whatever reason."""
     dial = await _first_message()
     handset.both, handset.bad_line = bool(dial.script), dial.bad_line
-    for name in ("cough", "click"):
-        await trio.to_thread.run_sync(made, name)  # made now, and not in the first frame that wants it
     try:
         call = twin.ring(_request(twin, dial), handset)
     except RestError as refused:
@@ -155,6 +153,7 @@ async def _phone(twin: TwilioTwin, handset: Handset) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_send, handset, dial.encoding, nursery.cancel_scope)
             nursery.start_soon(_tell_end, call, handset, nursery.cancel_scope)
+            nursery.start_soon(trio.to_thread.run_sync, made, "cough")  # now, and not in the frame that wants it
             handset.why = await _listen(call, handset, dial.encoding)
             call.hang_up("caller")
     finally:
