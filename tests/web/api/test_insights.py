@@ -20,7 +20,19 @@ from engine.phases import Phase
 from engine.rules import EVENTS
 from engine.turns import name_event
 from engine.wire.vapi import EndedClass, ended_class
-from tests.web.api.journals import ASKED, BEGAN_S, CUT, GREETED, OVER, REPORT, call_id_of, records_of, whole_call, write
+from tests.web.api.journals import (
+    ASKED,
+    BEGAN_S,
+    CUT,
+    GREETED,
+    OVER,
+    REPORT,
+    Line,
+    call_id_of,
+    records_of,
+    whole_call,
+    write,
+)
 from tests.web.api.service import open_service
 from tests.web.lived_calls import live
 from web.api.index import CallsIndex, Wanted
@@ -163,11 +175,14 @@ def test_what_a_call_leaves() -> None:
 
 def test_a_murmur_is_no_debt() -> None:
     """Who says uh-huh while the agent speaks waits for nothing."""
-    murmured = [(3900.0, EVENT, "CallerVoice", {"onset_at": 103.9}), (4100.0, EVENT, "CallerQuiet", {"voiced_ms": 200}),
-                (4200.0, EVENT, "CallerTranscript", {"text": "uh-huh", "final": True}),
-                (12_000.0, EVENT, "PlaybackDone", {"utterance": 2}),
-                (12_000.0, Kind.PHASE, "listening", {"from": "speaking"})]  # fmt: skip
-    over = [(30_000.0, *line[1:]) for line in OVER]
+    murmured: list[Line] = [
+        (3900.0, EVENT, "CallerVoice", {"onset_at": 103.9}),
+        (4100.0, EVENT, "CallerQuiet", {"voiced_ms": 200}),
+        (4200.0, EVENT, "CallerTranscript", {"text": "uh-huh", "final": True}),
+        (12_000.0, EVENT, "PlaybackDone", {"utterance": 2}),
+        (12_000.0, Kind.PHASE, "listening", {"from": "speaking"}),
+    ]
+    over = [(30_000.0, kind, name, data) for _, kind, name, data in OVER]
     facts = summarise(records_of(1, GREETED, ASKED, murmured, over)).insight
     assert facts.owed_at_end_ms == 0 and facts.silence.longest_ms == 800.0
 
