@@ -88,6 +88,7 @@ class Arrival:
     direction: str = "inbound"
     call_id: str = ""  # ours, of a call that we made; of others it is new
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)  # of a call that we made
+    ordered_by: str = ""  # who had us make it
 
     @property
     def person_number(self) -> str:
@@ -202,6 +203,7 @@ class CallActor:
                 "to": arrival.to_number,
                 "twilio_call_sid": arrival.call_sid,
                 **({"variables": dict(arrival.variables)} if arrival.variables else {}),
+                **({"ordered_by": arrival.ordered_by} if arrival.ordered_by else {}),
                 "opened_at_s": self.call.opened_at,
                 "call_version": self.call.v,
                 "policy": msgspec.to_builtins(self.call.policy),  # so that a replay knows by what was decided

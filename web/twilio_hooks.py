@@ -126,7 +126,7 @@ def add_twilio_hooks(
         )
         dial = await dialler.answered(request.args.get("call", ""), hook.call_sid) if dialler else None
         if dial is not None:
-            arrival = replace(arrival, call_id=dial.call_id, variables=dial.variables)
+            arrival = replace(arrival, call_id=dial.call_id, variables=dial.variables, ordered_by=dial.who)
         admitted = supervisor.admit(arrival)
         if isinstance(admitted, NextStep):
             if dialler is not None and dial is not None:

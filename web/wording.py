@@ -136,7 +136,6 @@ WORDINGS: Mapping[str, Wording] = {
         "{by} ordered {action}[: {text:quote}], but the agent was not there",
     ),
     "Opened": Wording(CALL, "call[ from {from:masked}][ to {to:masked}][ · agent {agent}][ · {direction}]", "bold"),
-    "Dialled": Wording(CALL, "made by us[, for {by}]"),
     "AnsweredBy": Wording(TWILIO, "machine detection: {by}", LOUD),
     "Closed": Wording(
         CALL, "over[: {outcome}][ · {reason}][ · {duration_ms:seconds}][ · recording: {recording_problem}]", "bold"

@@ -234,10 +234,10 @@ class Dialler:
             "from": dial.from_,
             "to": dial.to,
             "twilio_call_sid": dial.call_sid,
+            "ordered_by": dial.who,
             "opened_at_s": now - rang_s,
         }
         journal.keep(Kind.OPENED, "Opened", now - rang_s, opened)
-        journal.keep(Kind.NOTE, "Dialled", now - rang_s, {"by": dial.who})
         outcome = "declined" if dial.reason == NO_ROOM else dial.status
         closed = {"reason": dial.reason or dial.status, "outcome": outcome, "duration_ms": round(rang_s * 1000)}
         journal.keep(Kind.CLOSED, "Closed", now, closed)
