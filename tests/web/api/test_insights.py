@@ -279,7 +279,7 @@ def test_fifty_thousand_calls(tmp_path: Path) -> None:
     for chosen in (Filter(), Filter(fault="vapi", since_ms=round((BEGAN_S + 600_000) * 1000))):
         took_s = min(_seconds(connection, chosen) for _ in range(2))
         print(f"{took_s:.2f} s for {chosen}")
-        assert took_s < 4.0, "on the slowest machine; half a second here"
+        assert took_s < 4.0, "on the slowest machine; one second here, beside other work"
     assert insights(connection, Filter()).calls == MANY
 
 
