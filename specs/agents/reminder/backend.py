@@ -57,6 +57,8 @@ async def move(appointment: str) -> Answer:
 
 
 def _move(appointment: str, day: str, hour: str) -> int:
+    if db.execute("SELECT 1 FROM slots WHERE (day, hour, appointment) = (?, ?, ?)", (day, hour, appointment)).fetchone():
+        return 200
     if db.execute("SELECT 1 FROM slots WHERE appointment = ?", (appointment,)).fetchone() is None:
         return 404
     if not db.execute("SELECT 1 FROM slots WHERE (day, hour, appointment) = (?, ?, '')", (day, hour)).fetchone():
