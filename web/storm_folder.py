@@ -7,15 +7,18 @@ from pathlib import Path
 import yaml
 
 from actors.storm import plan_file
-from actors.storm.actor_level import LivedPlan
-from actors.storm.as_scenario import AsScenario, as_scenario
-from actors.storm.storm_world import step_of
+from actors.storm.actor_level import BrokenPlan, LivedPlan
+from actors.storm.as_scenario import AsScenario, answered, as_scenario
+from actors.storm.storm_world import StormCall, says, step_of
+from actors.world.words import words_heard
 from engine.errors import BadSettings
 from engine.journal import Kind
 from web.scenario_file import write_scenario
 from web.scenario_play import play_path
 
 SCENARIO, PLAN, AGENT, TOOLS = "smallest.scenario.yaml", "smallest.plan.yaml", "agent.yaml", "tools.py"
+
+MOST_WORDS = 2
 
 
 def write_folder(folder: Path, lived: LivedPlan) -> tuple[Path, bool]:
@@ -52,8 +55,31 @@ def _as_scenario(lived: LivedPlan) -> AsScenario:
         steps = call.caller.missed if call.caller is not None else []
         missed = [act for act in call.plan.acts if step_of(act) in steps]
     return as_scenario(
-        lived.plan, law=broken.law, what=broken.what, number=broken.call, closed_ms=closed_ms, missed=missed
-    )
+        lived.plan, law=broken.law, what=broken.what, number=broken.call, closed_ms=closed_ms, missed=missed,
+        stale=_stale(call, broken) if call is not None and broken.law.startswith("I8") else "",
+    )  # fmt: skip
+
+
+def _stale(call: StormCall, broken: BrokenPlan) -> str:
+    """The last words heard of a speech that had been cut, if nothing else that was said has them."""
+    carrier, agent = call.carrier, call.agent
+    if carrier is None or agent is None:
+        return ""
+    since_ms = (broken.at - (carrier.began_at - call.opened_at)) * 1000 + call.plan.down_ms + call.plan.jitter_ms
+    greeting, number = says(call.plan.greeting_words), broken.plan.agent
+    told = [
+        greeting if not index and one.text == greeting else answered(len(one.text.split()), agent=number)
+        for index, one in enumerate(agent.speeches)
+    ]
+    for index, speech in enumerate(agent.speeches):
+        heard = [one for one in words_heard(call.tap, [speech], {}) if one.at_ms > since_ms]
+        if speech.began_at - call.opened_at < broken.at and heard:
+            before = [one for one in words_heard(call.tap, [speech], {}) if one.at_ms <= since_ms]
+            stale = told[index].split()[len(before) :][: len(heard)][-MOST_WORDS:]
+            phrase = " ".join(stale)
+            others = (text for number, text in enumerate(told) if number != index)
+            return phrase if not any(f" {phrase} " in f" {text} " for text in others) else ""
+    return ""
 
 
 def _comment(why: str, made: AsScenario) -> str:

@@ -16,9 +16,18 @@ from actors.storm.policies import FALLBACK, agent_file
 from actors.storm.storm_world import says
 from engine import scenario as s
 
+ANSWERED = "we are open every evening until midnight but our kitchen closes soon"
 OVER_SLACK_MS = 5000.0  # a call that is over closes within this
 NOT_NOTHING_MS = 2300.0  # actors.storm.actor_laws: 2 s, and what an ear and a frame need
 USUAL_CONFIDENCE, USUAL_ANSWER_MS, USUAL_CREATE_MS = 0.92, 400, 50
+
+
+def answered(n_words: int, *, agent: int) -> str:
+    """What the agent answers: other words than its greeting's, so that an ear knows which of the two it hears.
+
+    A policy out of the pool may hang on a word of `says`; the usual one does not.
+    """
+    return says(n_words) if agent else " ".join(ANSWERED.split()[:n_words])
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,14 @@ class AsScenario:
 
 
 def as_scenario(
-    plan: StormPlan, *, law: str, what: str, number: int = 0, closed_ms: float = 0.0, missed: Sequence[Act] = ()
+    plan: StormPlan,
+    *,
+    law: str,
+    what: str,
+    number: int = 0,
+    closed_ms: float = 0.0,
+    missed: Sequence[Act] = (),
+    stale: str = "",
 ) -> AsScenario:
     """The call of a plan that broke a law.
 
@@ -42,10 +58,11 @@ def as_scenario(
         number: which call of the plan's.
         closed_ms: when it was over.
         missed: acts of the caller's that never had their moment: a scenario would complain of them.
+        stale: words that were heard although the agent had been cut, as `answered` and `says` tell them.
     """
     call = plan.calls[number]
     left_out = [f"call {n + 1} beside it" for n in range(len(plan.calls)) if n != number]
-    vapi, twilio = list(_usual_vapi(call)), list[s.TwilioMove]()
+    vapi, twilio = list(_usual_vapi(call, agent=plan.agent)), list[s.TwilioMove]()
     for fault in call.faults:
         moves = _fault(fault, call)
         if moves is None and fault.kind != "F11 webhooks twice":
@@ -57,8 +74,8 @@ def as_scenario(
         left_out.append(f"a line of {call.up_ms:g} ms there and {call.down_ms:g} ms back: here as long both ways")
     if call.confidence is None:
         left_out.append("transcripts that do not say how sure they are")
-    expectations = tuple(_expected(law, what, call, closed_ms))
-    if not _is_sayable(law):
+    expectations = tuple(_expected(law, what, call, closed_ms, stale, usual=not plan.agent))
+    if not _is_sayable(law) or (law.startswith("I8") and plan.agent and not stale):
         left_out.append(f"the law itself: “{law}” has no word in a scenario")
     scenario = s.Scenario(
         scenario=f"Storm {plan.seed}: {law}",
@@ -111,7 +128,7 @@ def _move(act: Act, moment: dict[str, Any]) -> s.CallerMove:
 # --- Vapi, Twilio, the network ---------------------------------------------------------------------------------------
 
 
-def _usual_vapi(call: CallOfPlan) -> Iterator[s.VapiMove]:
+def _usual_vapi(call: CallOfPlan, *, agent: int) -> Iterator[s.VapiMove]:
     yield s.Greets(greets=says(call.greeting_words))
     spoken = [act.say for act in call.acts if act.say and act.say not in MURMURS]
     for number, heard in enumerate(spoken if call.answers else ()):
@@ -119,7 +136,7 @@ def _usual_vapi(call: CallOfPlan) -> Iterator[s.VapiMove]:
         answer = call.answers[which]
         yield s.Hears(
             hears=heard,
-            says=says(answer.n_words),
+            says=answered(answer.n_words, agent=agent),
             calls=answer.tool,
             with_={"what": str(which)} if answer.tool else {},
             hangs_up=answer.ends_call,
@@ -197,7 +214,7 @@ def _agent(plan: StormPlan, call: CallOfPlan) -> dict[str, Any]:
     )
     keys["assistant"] = {**keys["assistant"], "stopSpeakingPlan": {"numWords": call.num_words}}
     if call.answers:
-        keys["twin"] = {"not_understood": says(call.answers[0].n_words)}
+        keys["twin"] = {"not_understood": answered(call.answers[0].n_words, agent=plan.agent)}
     if plan.tools:
         keys["tools"] = "tools.py"
     return {key: value for key, value in keys.items() if value != {} or key == "assistant"}
@@ -236,11 +253,19 @@ _DONE = 'return "It is done."'
 # --- the law ---------------------------------------------------------------------------------------------------------
 
 
-def _expected(law: str, what: str, call: CallOfPlan, closed_ms: float) -> Iterator[s.Expectation]:
-    """What must come of it: the law in the format's words, and that the call ends, once."""
+def _expected(
+    law: str, what: str, call: CallOfPlan, closed_ms: float, stale: str, *, usual: bool
+) -> Iterator[s.Expectation]:
+    """What must come of it: the law in the format's words, and that the call ends, once.
+
+    `usual`: the policy is the usual one. Others may let a speech be heard that the caller's words have ended.
+    """
     number = law.split(maxsplit=1)[0]
     if number == "I8":
-        yield s.NeverHappens(never="stale audio")
+        if stale:
+            yield s.NotHeard(not_heard=stale)
+        elif usual:
+            yield s.NeverHappens(never="stale audio")
     elif law == "never two voices":
         yield s.NeverHappens(never="two voices")
     elif number == "I4":

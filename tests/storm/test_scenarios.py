@@ -42,6 +42,23 @@ def test_a_planted_bug_becomes_a_scenario_that_fails_with_it_alone(first: int, t
     assert isinstance(plan_file.read(path.with_name(PLAN)), StormPlan)
 
 
+def _drop(self: Bridge, reason: str, words: str = "", *, guard_s: float | None = 0.0) -> None:
+    pass  # what the caller cut into goes on
+
+
+@pytest.mark.parametrize("first", [4, 15])
+def test_words_that_come_after_they_were_cut_are_named(first: int, tmp_path: Path) -> None:
+    """What the caller cut off is heard later: the file names the words, and does not hear them once it is mended."""
+    with pytest.MonkeyPatch.context() as planted:
+        planted.setattr(Bridge, "drop", _drop)
+        path, shows_it = write_folder(tmp_path / "storm", smallest_of(range(first, first + 10)))
+        assert shows_it
+        _, with_it = play_path(path)
+    assert [one.expected.partition(":")[0] for one in with_it.failures] == ["not heard"]
+    _, without = play_path(path)
+    assert without.ok, [(one.expected, one.happened) for one in without.failures]
+
+
 def test_what_a_scenario_cannot_say_is_told() -> None:
     """Who reads the file knows what of the failing call is not in it."""
     plan = next(one for one in map(plan_of, range(200)) if any(f.kind == "F26 stall" for f in one.calls[0].faults))
