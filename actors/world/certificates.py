@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.world.heard import Heard
 from actors.world.tap import Run
+from engine.audio import FRAME_MS
 from engine.journal import Record
 
 
@@ -65,10 +66,17 @@ def _reached_ms(heard: Heard, utterance: int, last: Run) -> float:
     if began is None:
         return 0.0  # nothing of it was sent yet
     began_ms, ours = heard.admitted_ms + began.at_ms, began.data.get("ours", False)
-    its = [run for run in heard.runs if began_ms < run.end_ms <= last.end_ms and run.is_agent is not ours]
+    its = [
+        run
+        for run in heard.runs
+        if run.at_ms >= began_ms - FRAME_MS and run.end_ms <= last.end_ms and run.is_agent is not ours
+    ]
     if not its:
         return 0.0
-    return its[-1].end_ms - its[0].at_ms if ours else its[-1].number + its[-1].ms - its[0].number
+    if ours:
+        return sum(run.ms for run in its)
+    first = next(run for run in its if heard.speech_of(run) is heard.speech_of(its[-1]))  # two may leave at once
+    return its[-1].number + its[-1].ms - first.number
 
 
 def _began(heard: Heard, utterance: int) -> Record | None:
