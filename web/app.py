@@ -93,6 +93,15 @@ class Runtime:
             return "draining"
         return "" if self.assistant.id else self.assistant.why_not
 
+    def not_dialling(self) -> str:
+        """Why no call should be made; empty when one may. Who is called must find an agent."""
+        limits, spent_usd = self.supervisor.services.agent.limits, self.supervisor.spending.today_usd
+        if limits.spend_usd_per_day is not None and spent_usd >= limits.spend_usd_per_day:
+            return "the money of this day is spent"
+        if len(self.supervisor.live) >= limits.concurrent_calls:
+            return "there is no room for another call"
+        return self.not_ready()
+
     def api(self, *, reachable: bool) -> Api:
         """What the API's routes need."""
 
@@ -102,7 +111,7 @@ class Runtime:
             recordings=Recordings(self.settings.data),
             orders=self.orders,
             dialler=self.dialler,
-            not_ready=self.not_ready,
+            not_dialling=self.not_dialling,
         )
 
     def gauges(self) -> dict[str, float]:

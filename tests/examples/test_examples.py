@@ -75,7 +75,7 @@ async def test_the_book_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     try:
         monkeypatch.setenv("BACKEND_URL", backend.url)
         book = Backend(load_agent(AGENTS / "restaurant"))
-        four = {"party": 4, "time": "20:00"}
+        four: dict[str, Any] = {"party": 4, "time": "20:00"}
         assert await book.ask("check_availability", **four) == (True, "A table for four at eight is free")
         assert (await book.ask("find_booking"))[0] is False
         first = await book.ask("book_table", "k1", **four)

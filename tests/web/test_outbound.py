@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -308,6 +308,23 @@ async def test_a_voicemail_over_the_wire(tmp_path: Path) -> None:
     assert dial.call_sid == call.sid
 
 
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"machine_detection": "Maybe"}, 21263),
+        ({"machine_detection": "Enable", "async_amd": "true"}, 21262),
+        ({"timeout": 700}, 21234),
+    ],
+)
+async def test_the_stand_in_is_strict(wrong: Mapping[str, Any], code: int) -> None:
+    """What Twilio does not take, the twin does not take either."""
+    async with open_world() as world:
+        rest = TwilioRest(world.http, account_sid=SID, auth_token=TOKEN, base_url=world.url)
+        with pytest.raises(TwilioTrouble) as trouble:
+            await rest.create_call(to=TO, from_=NUMBER, url="https://x.example.com/v", more=wrong)
+        assert trouble.value.code == code
+
+
 async def test_the_api(tmp_path: Path) -> None:
     """A key is needed, and one idempotency key is one call; what is refused says why, and never the number."""
     asking = desk(tmp_path)
@@ -318,8 +335,8 @@ async def test_the_api(tmp_path: Path) -> None:
     app = QuartTrio("test")
     ready = [""]
     add_problems(app)
-    add_dials(app, asking.dialler, Access(settings), not_ready=lambda: ready[0])
-    transport = httpx.ASGITransport(app=app)
+    add_dials(app, asking.dialler, Access(settings), not_dialling=lambda: ready[0])
+    transport = httpx.ASGITransport(app=cast("Any", app))
     operator, viewer = ({"Authorization": f"Bearer {who}-key-0123456789"} for who in ("operator", "viewer"))
     wanted = {"to": TO, "variables": VARIABLES}
     async with httpx.AsyncClient(transport=transport, base_url="https://calls.example.com") as http:
@@ -336,12 +353,13 @@ async def test_the_api(tmp_path: Path) -> None:
         assert (await post(wanted)).json()["id"] == first.json()["id"]
         assert len(asking.twilio.asked) == 1
         assert asking.twilio.asked[0]["url"] == f"https://calls.example.com/webhook/twilio?call={first.json()['id']}"
-        for body, status in (
+        bad: list[tuple[dict[str, Any], int]] = [
             ({"to": "+33612345678", "variables": VARIABLES}, 422),
             ({"to": "oops"}, 422),
             ({**wanted, "agent": "another"}, 409),
             ({**wanted, "from": NUMBER}, 422),
-        ):
+        ]
+        for body, status in bad:
             refused = await post(body, key="k2")
             assert refused.status_code == status and body["to"] not in refused.text
         ready[0] = "draining"

@@ -27,11 +27,11 @@ MOST_ID_CHARS = 64
 CAP_AGAIN_S = 60
 
 
-def add_dials(app: QuartTrio, dialler: Dialler, access: Access, *, not_ready: Callable[[], str]) -> None:
+def add_dials(app: QuartTrio, dialler: Dialler, access: Access, *, not_dialling: Callable[[], str]) -> None:
     """Routes under `/api/calls`.
 
     Args:
-        not_ready: why no call should be made now; empty when it may.
+        not_dialling: why no call should be made now; empty when it may.
     """
 
     @app.post("/api/calls")
@@ -45,7 +45,7 @@ def add_dials(app: QuartTrio, dialler: Dialler, access: Access, *, not_ready: Ca
         name = dialler.agent().name
         if wanted.agent is not UNSET and wanted.agent != name:
             raise Problem(409, "This service has another agent than `agent`.", kind="other-agent")
-        if why := not_ready():
+        if why := not_dialling():
             raise Problem(503, f"Not now: {why}.", kind="not-ready")
         try:
             dial = await dialler.dial(Wanted(wanted.to, key, who.who, wanted.variables))

@@ -62,7 +62,7 @@ class Api:
     recordings: Recordings
     orders: Orders
     dialler: Dialler
-    not_ready: Callable[[], str]
+    not_dialling: Callable[[], str]
 
 
 def version() -> str:
@@ -78,7 +78,7 @@ def add_api(app: QuartTrio, api: Api) -> None:
     add_calls(app, api)
     add_recordings(app, api)
     add_orders(app, api)
-    add_dials(app, api.dialler, api.access, not_ready=api.not_ready)
+    add_dials(app, api.dialler, api.access, not_dialling=api.not_dialling)
     add_session(app, api)
     document = msgspec.json.encode(openapi(version()))
 
