@@ -37,6 +37,7 @@ SETTLE_S = 0.0
 COMPARED = (Kind.EVENT, Kind.EFFECT, Kind.PHASE)
 GIVEN_BACK = "given back to Twilio"
 NEVER_READ = ("ToolAnswered", "LastToolAnswered", "ToolLate", "DeadlinePassed")  # the actor makes these by itself
+POSTED = (e.CallerTranscript, e.AgentTranscript, e.AgentWords, e.UtteranceStarted, e.PlaybackDone)
 CAUSED = (*NEVER_READ, "AgentConnected")  # take a step of a task before they are there
 
 
@@ -61,6 +62,24 @@ class _DeafWire:
 
     def abort(self) -> None:
         self.is_open = False
+
+
+class _Journal(KeptJournal):
+    """Says when the actor honoured a deadline, the first, the second …: what came right after it then, comes now.
+
+    Else the actor would honour another one that is over at the same moment first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_deadlines = 0
+        self.after_deadline: Callable[[int], None] = lambda number: None
+
+    def append(self, record: Record) -> None:
+        super().append(record)
+        if record.kind is Kind.EVENT and record.name == "DeadlinePassed":
+            self.n_deadlines += 1
+            self.after_deadline(self.n_deadlines)
 
 
 class _Outside:
@@ -117,7 +136,7 @@ class _Again:
         agent_call_id = str(connected.data.get("agent_call_id", "")) if connected is not None else "none"
         self._outside = _Outside(agent_call_id)
         self._agent_call_id = agent_call_id
-        self._journal = KeptJournal()
+        self._journal = _Journal()
         self._line: TwilioLeg | None = None
         self._sid = str(records[0].data.get("twilio_call_sid", "CA-replay"))
         self._made: list[Record] = []
@@ -136,7 +155,14 @@ class _Again:
             actor = self._supervisor.live[0]
             actor.call = msgspec.structs.replace(actor.call, policy=self._opening.policy)
             await trio.testing.wait_all_tasks_blocked(SETTLE_S)
-            for moment in self._moments():
+            right_after: dict[int, list[e.Event]] = {}
+
+            def deadline_passed(number: int) -> None:
+                for fact in right_after.get(number, ()):
+                    self._deliver(fact, actor, admitted, nursery)
+
+            self._journal.after_deadline = deadline_passed
+            for moment in self._moments(right_after):
                 _jump(clock, moment[0].at)
                 for fact in moment:
                     if type(fact).__name__ not in NEVER_READ:
@@ -146,13 +172,21 @@ class _Again:
             clock.autojump_threshold = 0  # what is left has deadlines
             nursery.cancel_scope.cancel()
 
-    def _moments(self) -> Iterator[list[e.Event]]:
-        """The facts up to the end; those that came together, with nothing of our own between them, together."""
+    def _moments(self, right_after: dict[int, list[e.Event]]) -> Iterator[list[e.Event]]:
+        """The facts up to the end; those that came together, with nothing of our own between them, together.
+
+        What is only posted and came at the moment of a deadline goes to `right_after`, by the number of that deadline.
+        """
         together: list[e.Event] = []
-        for record in _until_closed(self._records):
-            if record.kind is not Kind.EVENT:
+        facts = [
+            (record, fact_of(record, self._opening.opened_at))
+            for record in _until_closed(self._records)
+            if record.kind is Kind.EVENT
+        ]
+        posted = _right_after_deadlines([fact for _, fact in facts], right_after)
+        for index, (record, fact) in enumerate(facts):
+            if index in posted:
                 continue
-            fact = fact_of(record, self._opening.opened_at)
             alone = record.name in CAUSED or record.data.get("reason") == GIVEN_BACK  # what comes next, comes after it
             if together and (alone or fact.at != together[0].at):
                 yield together
@@ -311,6 +345,20 @@ class _Again:
             found.steps += old.kind is Kind.EVENT
             found.effects += old.kind is Kind.EFFECT
         return found
+
+
+def _right_after_deadlines(facts: Sequence[e.Event], right_after: dict[int, list[e.Event]]) -> set[int]:
+    """Sorts in what came at the moment of the deadline before it; which of the facts that are."""
+    number, since, found = 0, None, set[int]()
+    for index, fact in enumerate(facts):
+        if isinstance(fact, e.DeadlinePassed):
+            number, since = number + 1, fact.at
+        elif fact.at == since and isinstance(fact, POSTED):
+            right_after.setdefault(number, []).append(fact)
+            found.add(index)
+        else:
+            since = None
+    return found
 
 
 def _until_closed(records: Sequence[Record]) -> list[Record]:
