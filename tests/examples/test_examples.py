@@ -15,6 +15,7 @@ from engine.masking import masked
 from web.agent_lints import lint_agent
 from web.agents import LoadedAgent, inspect_agent, load_agent
 from web.children import start_child
+from web.cli.check import check
 from web.outbound import Service
 from web.scenario_play import play_path
 from web.scenario_report import as_text
@@ -32,6 +33,17 @@ def test_nothing_is_wrong_with_it(name: str) -> None:
     found = inspect_agent(AGENTS / name, {})
     assert found.faults == []
     assert [one.what for one in lint_agent(found)] == []
+
+
+def test_all_are_checked_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`callscope check specs/agents/*`; the worst of several gives the status, and each is told."""
+    check(*(AGENTS / name for name in EXAMPLES), strict=True)
+    assert capsys.readouterr().out.count(" is fine") == len(EXAMPLES)
+    (tmp_path / "agent.yaml").write_text("nmae: x\n")
+    with pytest.raises(SystemExit) as left:
+        check(tmp_path, AGENTS / "support")
+    told = capsys.readouterr()
+    assert left.value.code == 2 and "nmae" in told.err and "'support' is fine" in told.out
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: f"{path.parents[1].name}-{path.name.partition('.')[0]}")

@@ -42,10 +42,10 @@ def add_dials(app: QuartTrio, dialler: Dialler, access: Access, *, not_dialling:
         if not key:
             detail = "Send an Idempotency-Key: asked again with the same one, nobody is called twice."
             raise Problem(400, detail, kind="no-key")
-        name = dialler.agent().name
-        if wanted.agent is not UNSET and wanted.agent != name:
+        agent = dialler.agent()
+        if wanted.agent is not UNSET and wanted.agent != agent.name:
             raise Problem(409, "This service has another agent than `agent`.", kind="other-agent")
-        if why := not_dialling():
+        if agent.outbound is not None and (why := not_dialling()):
             raise Problem(503, f"Not now: {why}.", kind="not-ready")
         try:
             dial = await dialler.dial(Wanted(wanted.to, key, who.who, wanted.variables))

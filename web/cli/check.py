@@ -27,7 +27,7 @@ _Flag = Parameter(negative="")
 def check(
     agent: Path | None = None,
     /,
-    *,
+    *more: Path,
     strict: Annotated[bool, _Flag] = False,
     json: Annotated[bool, _Flag] = False,
     schema: Annotated[bool, _Flag] = False,
@@ -40,10 +40,12 @@ def check(
     ----------
     agent
         The agent file, or its folder; the bistro example when left out.
+    more
+        More of them; the exit status is the worst one's.
     strict
         Warnings count too: exit 1.
     json
-        Print what was found as JSON, for editors and CI.
+        Print what was found as JSON, for editors and CI; a list for each file.
     schema
         Print the JSON Schema of the agent file, for editors.
     twiml
@@ -57,18 +59,40 @@ def check(
     if twiml is not None:
         _tell(twiml, lint_twiml(_document(twiml)), f"{twiml}: nothing to complain of", strict=strict, as_json=json)
         return
-    found = inspect_agent(agent or example())
-    if found.faults and not json:
+    paths = [agent or example(), *more]
+    statuses = [0]
+    for path in paths:
+        try:
+            _check(path, strict=strict, as_json=json, against=against_vapi)
+        except (SystemExit, BadSettings) as wrong:
+            if len(paths) == 1:
+                raise
+            if isinstance(wrong, BadSettings):
+                print(f"callscope: {wrong}", file=sys.stderr)
+            statuses.append(1 if isinstance(wrong, SystemExit) and wrong.code == 1 else 2)
+    if worst := max(statuses):
+        raise SystemExit(worst)
+
+
+def _check(path: Path, *, strict: bool, as_json: bool, against: bool) -> None:
+    """One agent file.
+
+    Raises:
+        BadSettings: it has faults; all of them are in the message.
+        SystemExit: unless nothing is wrong.
+    """
+    found = inspect_agent(path)
+    if found.faults and not as_json:
         loaded(found)  # raises, with all of them
     findings = [of_fault(one) for one in found.faults]
     fine = ""
     if not findings:
         good = loaded(found)
-        findings = lint_agent(found) + (_against_vapi(good) if against_vapi else [])
+        findings = lint_agent(found) + (_against_vapi(good) if against else [])
         names = ", ".join(good.toolbox.tools) or "none"
         fine = f"{good.path}: agent {good.agent.name!r} is fine; tools: {names}"
-        fine += "; Vapi's SDK knows every key" if against_vapi else ""
-    _tell(str(found.path), findings, fine, strict=strict, as_json=json)
+        fine += "; Vapi's SDK knows every key" if against else ""
+    _tell(str(found.path), findings, fine, strict=strict, as_json=as_json)
 
 
 def _tell(file: str, findings: Sequence[Finding], fine: str, *, strict: bool, as_json: bool) -> None:
