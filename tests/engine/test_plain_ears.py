@@ -18,18 +18,20 @@ def stretch(db: float, period: int, chance: Random) -> bytes:
 
 
 def line(seed: int, frames: int) -> list[bytes]:
-    """Sounds of random length, loudness, pitch and steadiness over a noise that changes now and then."""
+    """Sounds of random length, loudness, pitch and unrest over a noise that changes now and then, or seldom."""
     chance = Random(seed)
-    noise_db = chance.uniform(0, 22)
+    steady = seed % 2 == 1
+    noise_db, unrest_db = chance.uniform(2, 22), 0.0
     made: list[bytes] = []
     while len(made) < 4 * frames:
-        if chance.random() < 0.1:
-            noise_db = chance.uniform(0, 34)
-        loud_db = noise_db + chance.choice((0, 0, 4, 6, 8, 12, 20))
+        if chance.random() < (0.03 if steady else 0.1):
+            noise_db, unrest_db = chance.uniform(2, 34), chance.choice((0.0, 0.5, 1.0, 2.0))
+        loud_db = noise_db + chance.choice((0, 0, 0, 6, 8, 12, 20) if steady else (0, 0, 4, 6, 8, 12, 20))
         period = chance.choice((3, 5, 7, 9, 20, 40))
-        fall_db = chance.choice((0, 0, 0, 0.4, 1.5))
-        for at in range(chance.randint(1, 60)):
-            made.append(stretch(max(0.0, loud_db - at * fall_db), period, chance))
+        fall_db = 0.0 if steady else chance.choice((0, 0, 0, 0.4, 1.5))
+        at_least, at_most = (40, 160) if loud_db == noise_db and steady else (1, 60)
+        for at in range(chance.randint(at_least, at_most)):
+            made.append(stretch(max(0.0, loud_db - at * fall_db + chance.gauss(0, unrest_db)), period, chance))
     return [b"".join(made[at : at + 4]) for at in range(0, 4 * frames, 4)]
 
 
