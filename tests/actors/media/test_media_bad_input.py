@@ -48,6 +48,7 @@ async def _close_code(client: BareClient) -> int:
         (frame(Opcode.TEXT, b"\xff", fin=False) + frame(Opcode.CONT, b"\xff"), 1007),
         (frame(Opcode.PING, b"x") * 150, 1008),
     ],
+    ids=range(14),  # masks are random: bytes are no names
 )
 async def test_a_broken_rule_is_answered_with_its_code(plane: MediaPlane, what: bytes, code: int) -> None:
     """The peer reads the right code, the listener hears it once, and a neighbour notices nothing."""

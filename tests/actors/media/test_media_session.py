@@ -303,7 +303,7 @@ BROKEN_RULES = (
 )
 
 
-@pytest.mark.parametrize("broken", BROKEN_RULES)
+@pytest.mark.parametrize("broken", BROKEN_RULES, ids=range(len(BROKEN_RULES)))
 def test_a_message_before_a_broken_rule_can_still_be_answered(broken: bytes) -> None:
     """They came in one packet, but the ending is not known before the message was given out."""
     session = session_of(server=True)

@@ -187,6 +187,7 @@ async def test_a_browser_that_vanishes_hangs_up() -> None:
                 await holder.send("call", to=NUMBER)
                 sid = (await holder.until("ringing"))["call_sid"]
                 await holder.until("connected")
+                await holder.until_heard(1)  # so the stream is up, and the server reads
                 await holder.socket.aclose(1001)
             call = world.twin.calls[sid]
             with trio.fail_after(5):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -153,7 +154,8 @@ async def _phone(twin: TwilioTwin, handset: Handset) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_send, handset, dial.encoding, nursery.cancel_scope)
             nursery.start_soon(_tell_end, call, handset, nursery.cancel_scope)
-            nursery.start_soon(trio.to_thread.run_sync, made, "cough")  # now, and not in the frame that wants it
+            # Now, and not in the frame that wants it; whoever hangs up meanwhile does not wait for it.
+            nursery.start_soon(partial(trio.to_thread.run_sync, made, "cough", abandon_on_cancel=True))
             handset.why = await _listen(call, handset, dial.encoding)
             call.hang_up("caller")
     finally:

@@ -68,6 +68,7 @@ class Stream:
         self._late: list[str] = []
         self._reported: set[int] = set()
         self._live = False
+        self._finished = False  # hung up, perhaps before it was live
 
     @property
     def faults(self) -> Faults:
@@ -113,7 +114,8 @@ class Stream:
         self._put(self._message("dtmf", dtmf={"track": "inbound_track", "digit": digit}))
 
     def finish(self) -> None:
-        """The stream is over on Twilio's side: `stop`, then close."""
+        """The stream is over on Twilio's side: `stop`, then close; at once, if its handshake is under way."""
+        self._finished = True
         if not self._live:
             return
         if not self.faults.no_stop:
@@ -186,6 +188,8 @@ class Stream:
         if self.faults.junk_binary:
             self._put(b"\x00\x01\x02")
         self.opened.set()
+        if self._finished:
+            self.finish()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, socket, nursery.cancel_scope)
             nursery.start_soon(self._read, socket, nursery.cancel_scope)
