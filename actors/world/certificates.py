@@ -49,7 +49,7 @@ def _check(heard: Heard, data: dict[str, Any]) -> CertificateCheck:
         slack_ms = line.up_ms + line.down_ms + line.up_jitter_ms + line.down_jitter_ms
         silent = -late_ms if late_ms < 0 else max(0.0, late_ms - slack_ms) if last.end_ms >= cleared_ms else 0.0
     if data.get("still_heard_ms") is not None:
-        since_ms = data["onset_line_ms"] if "onset_line_ms" in data else onset_ms  # the line's clock is the tap's
+        since_ms = data.get("onset_line_ms", onset_ms)  # the line's clock is the tap's
         still = abs(data["still_heard_ms"] - heard.ms_between(since_ms, last.end_ms))
     reached = abs(data["heard_ms"] - _reached_ms(heard, data["utterance"], last))
     speech = heard.speech_of(last)

@@ -305,7 +305,7 @@ async def vapi_asks(door: Door, query: str, message: dict[str, Any]) -> Any:
     [("?worker=1", "forwarded"), ("", "asked_all"), ("?worker=7", "asked_all"), ("?worker=0", None)],
 )
 async def test_a_vapi_webhook_reaches_its_call(fleet: Fleet, query: str, way: str | None) -> None:
-    """By the worker that its address names, or by asking; what names us and is not ours is answered from the journal."""
+    """By the worker that its address names, or by asking; what names us is answered from the journal."""
     async with open_vapi() as vapi_url:
         fleet.vapi_url = vapi_url
         async with open_pair(fleet) as (first, second):

@@ -1,8 +1,8 @@
 """The practice's calendar: a small service on SQLite. Its own process, so it may block.
 
-    POST /appointments/{id}/confirm     Idempotency-Key    200 {"day": …, "hour": …}, 404
-    GET  /appointments/{id}/free                           200 {"slots": [["Friday", "ten"], …]}
-    POST /appointments/{id}/move        Idempotency-Key    200, 404, 409 taken
+POST /appointments/{id}/confirm     Idempotency-Key    200 {"day": …, "hour": …}, 404
+GET  /appointments/{id}/free                           200 {"slots": [["Friday", "ten"], …]}
+POST /appointments/{id}/move        Idempotency-Key    200, 404, 409 taken
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ async def move(appointment: str) -> Answer:
 
 
 def _move(appointment: str, day: str, hour: str) -> int:
-    if db.execute("SELECT 1 FROM slots WHERE (day, hour, appointment) = (?, ?, ?)", (day, hour, appointment)).fetchone():
+    if db.execute(
+        "SELECT 1 FROM slots WHERE (day, hour, appointment) = (?, ?, ?)", (day, hour, appointment)
+    ).fetchone():
         return 200
     if db.execute("SELECT 1 FROM slots WHERE appointment = ?", (appointment,)).fetchone() is None:
         return 404

@@ -1,9 +1,9 @@
 """The restaurant's book of tables: a small service on SQLite. Its own process, so it may block.
 
-    GET  /tables/{time}?party=4            is one free?             200 {"free": true, "else": ["19:00"]}
-    POST /bookings      Idempotency-Key    book one                 201 {"code": 4217}, 409 taken
-    GET  /bookings/{guest}                 a guest's booking        200, 404
-    DELETE /bookings/{guest}/{code}        cancel one, for good     204, also the second time
+GET  /tables/{time}?party=4            is one free?             200 {"free": true, "else": ["19:00"]}
+POST /bookings      Idempotency-Key    book one                 201 {"code": 4217}, 409 taken
+GET  /bookings/{guest}                 a guest's booking        200, 404
+DELETE /bookings/{guest}/{code}        cancel one, for good     204, also the second time
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ async def check_availability(party: Party, time: Time) -> str:
 async def book_table(party: Party, time: Time, context: ToolContext) -> str:
     """Book a table tonight. Only after check_availability, and when the caller has settled on party and time."""
     guest = {"party": party, "time": time, "guest": context.caller.number}
-    made = await _ask("POST", "/bookings", json=guest, headers={"Idempotency-Key": context.idempotency_key})
+    await _ask("POST", "/bookings", json=guest, headers={"Idempotency-Key": context.idempotency_key})
     return f"Your table for {NUMBERS[party]} at {spoken(time)} is booked"
 
 

@@ -1,7 +1,7 @@
 """The shop's orders and tickets: a small service on SQLite. Its own process, so it may block.
 
-    GET  /orders/{number}                   200 {"status": …, "due": …}, 404
-    POST /tickets        Idempotency-Key    201 {"ticket": "…"}; the same key again: the same ticket
+GET  /orders/{number}                   200 {"status": …, "due": …}, 404
+POST /tickets        Idempotency-Key    201 {"ticket": "…"}; the same key again: the same ticket
 """
 
 from __future__ import annotations

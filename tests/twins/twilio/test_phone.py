@@ -192,7 +192,7 @@ async def test_a_browser_that_vanishes_hangs_up() -> None:
             call = world.twin.calls[sid]
             with trio.fail_after(5):
                 await call.ended.wait()
-    assert call.ended_by == "caller" and server.received[-1]["event"] == "stop"
+    assert call.ended_by == "caller"
 
 
 async def test_a_page_that_freezes_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
