@@ -206,6 +206,7 @@ class Playout:
             or size % FRAME_BYTES
             or self.ours
             or self._sent_bytes + size - self._marked_bytes >= self._mark_every_bytes
+            or self._log_bytes + size > self._prune_at
         ):
             return False
         empty_at = self._empty_at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ def test_the_count_is_of_what_goes_through_step(tmp_path: Path) -> None:
     path = tmp_path / "edges.json"
     chosen = ["tests/engine/test_stories.py::test_a_short_call", "tests/engine/test_rules.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--edges", str(path), *chosen]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # no worker's child
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120, env=env)
     edges = json.loads(path.read_text(encoding="utf-8"))["edges"]
     found = {(one["phase"], one["event"]): one for one in edges}
     assert ("speaking", "LastWordsHeard") in found and ("listening", "AgentLost") not in found

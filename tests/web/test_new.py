@@ -32,7 +32,8 @@ def test_everything_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     first = (folder / "agent.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=agent.schema.json"
     assert json.loads((folder / "agent.schema.json").read_text(encoding="utf-8")) == agent_schema()
-    assert "{{" not in "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.*") if path.is_file())
+    written = [path for path in folder.rglob("*.*") if path.is_file() and path.suffix != ".json"]
+    assert "{{" not in "".join(path.read_text(encoding="utf-8") for path in written), "no blank of a template is left"
     assert f"callscope demo {folder}" in capsys.readouterr().out
     assert len((folder / "README.md").read_text(encoding="utf-8").splitlines()) <= 10
 

@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -254,14 +255,17 @@ def test_a_real_terminal(tmp_path: Path) -> None:
     outer, inner = pty.openpty()
     command = [sys.executable, "-m", "web", "watch", "--data", str(tmp_path)]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
-    process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=env)
+    process = subprocess.Popen(
+        command, stdin=inner, stdout=inner, stderr=inner, env=env,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 — xdist ignores it for its own
+    )  # fmt: skip
     os.close(inner)
     seen = b""
     give_up_at = time.monotonic() + 20
     while b"Good evening." not in seen and time.monotonic() < give_up_at:
         seen += os.read(outer, 65_536)
     process.send_signal(signal.SIGINT)
-    while True:
+    while select.select([outer], [], [], 20)[0]:
         try:
             seen += os.read(outer, 65_536)
         except OSError:  # the terminal's other end is closed

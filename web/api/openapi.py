@@ -230,6 +230,8 @@ def _success(one: Operation, status: int) -> dict[str, Any]:
         return {"description": one.summary}
     if isinstance(one.answer, str):
         schema = {"type": "string", "format": "binary"} if one.answer.startswith("audio/") else {"type": "string"}
+        if one.answer.endswith("/yaml"):
+            schema = {"type": "object"}  # what the text holds
         return {"description": one.summary, "content": {one.answer: {"schema": schema}}}
     return {"description": one.summary, "content": {"application/json": {"schema": _ref(one.answer)}}}
 
