@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from web import pytest_plugin
 from web.logs import set_up_logs
@@ -14,6 +15,10 @@ SCENARIOS = "specs/scenarios"
 pytest_plugins = ["tests.edges"]
 
 set_up_logs(level=logging.ERROR)
+# On a fresh checkout the first text takes Hypothesis over a second (it makes its table of characters), and a shared
+# machine is slow by turns: how long a draw took says nothing about the code.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
