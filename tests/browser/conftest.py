@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, sync_playwright
 
 from tests.browser.served import Served
 from tests.web.api.journals import whole_call, write, write_recording
@@ -29,13 +29,19 @@ PageOpener = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def driver() -> Iterator[Playwright]:
+    """What starts browsers: one a process, more it does not allow."""
     if not Path(CHROMIUM).exists():
         pytest.skip(f"SKIPPED: no Chromium at {CHROMIUM}; on Debian: apt install chromium (or set CALLSCOPE_CHROMIUM)")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield opened
-        opened.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(driver: Playwright) -> Iterator[Browser]:
+    opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 from websockets.sync.client import connect
 
 from engine.audio import duration_ms, mulaw_to_pcm16, pcm16_to_mulaw, silence
@@ -49,36 +49,33 @@ def spoken(path: Path, *parts: tuple[float, str]) -> Path:
 
 
 @pytest.fixture
-def caller(tmp_path: Path) -> Iterator[Callable[..., Page]]:
+def caller(tmp_path: Path, driver: Playwright) -> Iterator[Callable[..., Page]]:
     """Opens a page in a browser whose microphone says what is given; None: there is none; "refused": forbidden."""
     browsers: list[Browser] = []
     faults: list[str] = []
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"SKIPPED: no Chromium at {CHROMIUM}; on Debian: apt install chromium (or set CALLSCOPE_CHROMIUM)")
-    with sync_playwright() as playwright:
 
-        def open_one(url: str, says: Sequence[tuple[float, str]] | str | None, **viewport: int) -> Page:
-            args = list(ARGS)
-            if says is not None:
-                args += ["--use-fake-device-for-media-stream"]
-                args += ["--use-fake-ui-for-media-stream"] if says != "refused" else ["--deny-permission-prompts"]
-            if says is not None and says != "refused":
-                assert not isinstance(says, str)
-                args += [f"--use-file-for-fake-audio-capture={spoken(tmp_path / 'says.wav', *says)}%noloop"]
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-            browsers.append(browser)
-            size: Any = {"width": 1280, "height": 860, **viewport}
-            page = browser.new_context(viewport=size).new_page()
-            page.set_default_timeout(15_000)
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", lambda told: faults.append(told.text) if "Content Security" in told.text else None)
-            page.add_init_script(EAR)
-            page.goto(url)
-            return page
+    def open_one(url: str, says: Sequence[tuple[float, str]] | str | None, **viewport: int) -> Page:
+        args = list(ARGS)
+        if says is not None:
+            args += ["--use-fake-device-for-media-stream"]
+            args += ["--use-fake-ui-for-media-stream"] if says != "refused" else ["--deny-permission-prompts"]
+        if says is not None and says != "refused":
+            assert not isinstance(says, str)
+            args += [f"--use-file-for-fake-audio-capture={spoken(tmp_path / 'says.wav', *says)}%noloop"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=args)
+        browsers.append(browser)
+        size: Any = {"width": 1280, "height": 860, **viewport}
+        page = browser.new_context(viewport=size).new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda told: faults.append(told.text) if "Content Security" in told.text else None)
+        page.add_init_script(EAR)
+        page.goto(url)
+        return page
 
-        yield open_one
-        for browser in browsers:
-            browser.close()
+    yield open_one
+    for browser in browsers:
+        browser.close()
     assert faults == []
 
 
