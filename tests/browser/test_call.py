@@ -107,7 +107,7 @@ def test_an_operator_marks_a_call(served: Served, open_page: PageOpener) -> None
 def test_no_such_call(served: Served, open_page: PageOpener) -> None:
     """A call that is not there is told in words, with a way back."""
     page = open_page(f"{served.url}/calls/call-00000000000000000000000999")
-    expect(page.locator("h2")).to_have_text("There is no such call")
+    expect(page.get_by_role("heading", name="There is no such call")).to_be_visible()
     page.get_by_role("link", name="All calls").click()
     expect(page.locator("h1")).to_have_text("Calls")
 
