@@ -530,10 +530,6 @@ def _farewell(call: Call, event: e.AgentEnded) -> dict[str, Any]:
     return noted
 
 
-def _active(call: Call, event: e.Event) -> dict[str, Any]:
-    return {"active_at": event.at}
-
-
 _NOTES: dict[type[e.Event], _Note] = {
     e.StreamStarted: _line_up,
     e.AgentConnected: _agent_up,
