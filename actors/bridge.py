@@ -70,10 +70,10 @@ class Bridge:
         *,
         call_id: str,
         clock: Callable[[], float],
-        began_at: float = 0.0,
         post: Callable[[e.Event], None],
         note: Callable[[str, dict[str, Any]], None],
         turns: Turns,
+        began_at: float = 0.0,
         tap: Tap | None = None,
     ) -> None:
         self.call_id = call_id
