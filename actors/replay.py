@@ -139,13 +139,12 @@ class Shadow:
             self.late_facts += 1
             return None
         fact = fact_of(record, self.opening.opened_at)
-        if isinstance(fact, e.DeadlinePassed):
-            due = deadline_of(self.call)
-            delay_s = fact.at - due
-            if delay_s < -(EARLY_S if record.exact_s is not None else 1e-4):
-                return self._difference(record, "DeadlinePassed", f"the next deadline is {_shown_due(self.call)}")
-            # A fact may make something overdue: it could not be heard before that fact.
-            self.largest_delay_ms = max(self.largest_delay_ms, (fact.at - max(due, self._now)) * 1000)
+        due = deadline_of(self.call)
+        if isinstance(fact, e.DeadlinePassed) and fact.at - due < -(EARLY_S if record.exact_s is not None else 1e-4):
+            return self._difference(record, "DeadlinePassed", f"the next deadline is {_shown_due(self.call)}")
+        # Of a deadline that was heard late, or that another fact overtook. What a fact makes overdue could not be heard
+        # before that fact.
+        self.largest_delay_ms = max(self.largest_delay_ms, (fact.at - max(due, self._now)) * 1000)
         self._now = fact.at
         before = self.call
         try:
@@ -270,12 +269,15 @@ def counterfactual(records: Sequence[Record], policy: Policy) -> list[Order]:
     found: list[Order] = []
     now = opened_at
     for fact in _facts_until_closed(records, opened_at):
-        was_due = isinstance(fact, e.DeadlinePassed)  # at one moment a fact comes before what is due, unless it did not
+        was_due = isinstance(fact, e.DeadlinePassed)
         for _ in range(MOST_DEADLINES):
-            due = deadline_of(call)
-            if due > fact.at + EARLY_S if was_due else due >= fact.at:
-                break
-            now = max(due, now)  # one deadline may make another overdue
+            due = max(deadline_of(call), now)  # one deadline may make another overdue
+            if due >= (fact.at - EARLY_S if was_due else fact.at):
+                break  # what is due at the very moment of a fact comes after it, unless the journal has it before
+            now = due
+            call = _ordered(call, e.DeadlinePassed(at=now), found)
+        if was_due and deadline_of(call) <= fact.at + EARLY_S:  # one; between it and the next a fact may have come
+            now = max(deadline_of(call), now)
             call = _ordered(call, e.DeadlinePassed(at=now), found)
         now = max(now, fact.at)
         if call.phase is Phase.ENDED:

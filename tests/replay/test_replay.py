@@ -17,6 +17,7 @@ from engine.journal import Kind, Record, decode, encode
 
 SEEDS = (0, 2, 5, 7, 8, 20, 31, 43, 62, 74)
 AT_ONE_MOMENT = (37, 367, 756)  # a report and a status; the agent and its first words; two deadlines and words
+STOOD_STILL = (960,)  # another call's fault stops the event loop between a voice and the hold that it calls for
 
 
 @cache
@@ -40,9 +41,19 @@ def test_every_journal_can_be_replayed_through_the_engine() -> None:
 
 def test_every_journal_can_be_replayed_through_the_actor() -> None:
     """The same orders at the same milliseconds, through the legs' readers and the real actor."""
-    for records in (*journals(), *journals(AT_ONE_MOMENT)):
+    for records in (*journals(), *journals(AT_ONE_MOMENT), *journals(STOOD_STILL)):
         found = replay_actor(records)
         assert found.same, found
+
+
+def test_a_loop_that_stood_still_is_told_and_is_no_difference() -> None:
+    """Who reads the replay sees by how much an order came too late; an order that comes too soon is a difference."""
+    delays_ms = [replay_actor(records).largest_delay_ms for records in journals(STOOD_STILL)]
+    assert max(delays_ms) == pytest.approx(120.0)
+    records = list(journals(STOOD_STILL)[delays_ms.index(max(delays_ms))])
+    late = next(index for index, one in enumerate(records) if one.name == "Hold")
+    records[late] = msgspec.structs.replace(records[late], at_ms=records[late - 1].at_ms - 1)
+    assert "Hold" in replay_actor(records).differences[0].then
 
 
 def changed(records: tuple[Record, ...], name: str) -> Iterator[Record]:
@@ -67,7 +78,7 @@ def test_the_first_difference_has_a_phase_and_a_millisecond() -> None:
 
 def test_the_same_policy_changes_nothing() -> None:
     """The question what another policy would have done has the answer nothing, if it is the same one."""
-    for records in journals():
+    for records in (*journals(), *journals(AT_ONE_MOMENT)):
         policy = opening_of(records).policy
         late_ms = replay(records).largest_delay_ms  # an event loop that stood still is no policy
         if late_ms < 1:
