@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,6 +49,8 @@ class Settings:
         default=(), repr=False
     )  # of the console and the API: `secret`, `name:secret`
     viewer_keys: tuple[str, ...] = field(default=(), repr=False)
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose `X-Forwarded-For` or `Forwarded` is believed when wrong keys are counted. Signatures go by `public_url`."""
 
     @property
     def media_url(self) -> str:
@@ -92,6 +95,8 @@ def settings_from(env: Mapping[str, str]) -> Settings:
     problems += [
         problem for name in ("CALLSCOPE_OPERATOR_KEY", "CALLSCOPE_VIEWER_KEY") for problem in _key_problems(env, name)
     ]
+    trusted_proxies, proxy_problems = _trusted_proxies(env)
+    problems += proxy_problems
     if problems:
         raise BadSettings("\n".join(problems))
     return Settings(
@@ -111,6 +116,7 @@ def settings_from(env: Mapping[str, str]) -> Settings:
         data=Path(env.get("CALLSCOPE_DATA", "callscope-data")),
         operator_keys=_keys(env, "CALLSCOPE_OPERATOR_KEY"),
         viewer_keys=_keys(env, "CALLSCOPE_VIEWER_KEY"),
+        trusted_proxies=trusted_proxies,
     )
 
 
@@ -128,6 +134,20 @@ def _key_problems(env: Mapping[str, str], name: str) -> list[str]:
     if all(len(key.partition(":")[2] or key) >= SHORTEST_KEY_CHARS for key in _keys(env, name)):
         return []
     return [f"{name} has a key of less than {SHORTEST_KEY_CHARS} characters; `openssl rand -hex 16` makes a good one"]
+
+
+def _trusted_proxies(env: Mapping[str, str]) -> tuple[tuple[IPv4Network | IPv6Network, ...], list[str]]:
+    """Addresses and networks, and what is wrong with the others."""
+    found, problems = [], []
+    for one in _keys(env, "CALLSCOPE_TRUSTED_PROXIES"):
+        try:
+            found.append(ip_network(one))
+        except ValueError:
+            problems.append(
+                f"CALLSCOPE_TRUSTED_PROXIES names {one!r}, which is no address or network such as 10.0.0.5 or "
+                "10.0.0.0/24"
+            )
+    return tuple(found), problems
 
 
 def _public_url_problems(url: str) -> list[str]:

@@ -3,7 +3,7 @@
 Open, as an operator, is only a service that nobody outside this machine can reach and that has no keys; its `Host` is
 then checked, because a page elsewhere may point its own name at 127.0.0.1. In all other cases a key is needed: as
 `Authorization: Bearer`, or exchanged once for a cookie. A cookie is signed with a secret that the workers of one data
-folder share, and dies with the key that it was made from.
+folder share, as they share which sessions were ended; it dies with the key that it was made from.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
+import trio
 from quart import Response, request
 
+from web.api.ended import EndedSessions
+from web.api.peers import client_of
 from web.api.problems import Problem
 from web.api.types import Role
 from web.settings import Settings, is_loopback
@@ -67,6 +71,7 @@ class Identity:
     who: str
     how: str  # open, key or session
     session: str = ""  # what its CSRF token is made from
+    until_s: float = inf  # when its session ends by itself
 
 
 class _Cookie(msgspec.Struct, frozen=True):
@@ -111,7 +116,8 @@ class Access:
         self._secret = secret or _shared_secret(settings.data)
         if self._exposed and not self._keys:
             log.warning("console closed", why=NO_KEYS)
-        self._over: OrderedDict[str, float] = OrderedDict()  # sessions that were ended, by id
+        self._ended = EndedSessions(settings.data)
+        self._proxies = settings.trusted_proxies
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
     @property
@@ -183,7 +189,7 @@ class Access:
         Raises:
             Problem: there is no such key, or too many wrong ones came from there.
         """
-        address, now = _peer(request.scope), self._clock()
+        address, now = client_of(_peer(request.scope), request.headers, self._proxies), self._clock()
         failures = [at for at in self._failures.get(address, ()) if at > now - FAILURES_S]
         if len(failures) >= MOST_FAILURES:
             raise Problem(
@@ -234,16 +240,18 @@ class Access:
         cookie = _Cookie(key.role, key.who, self._clock() + SESSION_S, secrets.token_urlsafe(16), self._mark(key))
         body = base64.urlsafe_b64encode(msgspec.json.encode(cookie)).decode().rstrip("=")
         self._set(response, f"{body}.{self._sign(body.encode())}", max_age_s=int(SESSION_S))
-        return Identity(key.role, key.who, "session", cookie.id)
+        return Identity(key.role, key.who, "session", cookie.id, cookie.until_s)
 
-    def log_out(self, response: Response, identity: Identity | None) -> None:
-        """End a session: in the browser, and here, should somebody have a copy of the cookie."""
+    async def log_out(self, response: Response, identity: Identity | None) -> None:
+        """End a session: in the browser, and at all workers, should somebody have a copy of the cookie."""
         self._set(response, "", max_age_s=0)
         if identity is not None and identity.how == "session":
-            now = self._clock()
-            self._over[identity.session] = now + SESSION_S
-            while self._over and next(iter(self._over.values())) < now:
-                self._over.popitem(last=False)
+            ended = identity.session, identity.until_s, self._clock()
+            await trio.to_thread.run_sync(self._ended.end, *ended)
+
+    def is_over(self, identity: Identity) -> bool:
+        """Whether who was let in once would not be let in any more: their session was ended, or has ended by itself."""
+        return identity.how == "session" and (identity.until_s < self._clock() or identity.session in self._ended)
 
     def _from_cookie(self, given: str) -> Identity | None:
         body, dot, signature = given.partition(".")
@@ -251,9 +259,8 @@ class Access:
             return None
         cookie = msgspec.json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=_Cookie)
         known = any(hmac.compare_digest(cookie.key, self._mark(key)) and key.role == cookie.role for key in self._keys)
-        if cookie.until_s < self._clock() or cookie.id in self._over or not known:
-            return None
-        return Identity(cookie.role, cookie.who, "session", cookie.id)
+        identity = Identity(cookie.role, cookie.who, "session", cookie.id, cookie.until_s)
+        return identity if known and not self.is_over(identity) else None
 
     def _set(self, response: Response, value: str, *, max_age_s: int) -> None:
         response.set_cookie(

@@ -93,7 +93,7 @@ def add_api(app: QuartTrio, api: Api) -> None:
 
     @app.get("/api/events")
     async def events() -> Response:
-        api.access.require()
+        who = api.access.require()
         if api.model.viewers >= MOST_VIEWERS:
             detail = "Too many pages watch already. Close some, or try again later."
             raise Problem(503, detail, headers={"Retry-After": "30"})
@@ -101,7 +101,13 @@ def add_api(app: QuartTrio, api: Api) -> None:
         call_id = request.args.get("call")
         if call_id is not None:
             await known(api, call_id)
-        stream = event_stream(api.model, version=version(), call_id=call_id, after_seq=after_seq)
+        stream = event_stream(
+            api.model,
+            version=version(),
+            call_id=call_id,
+            after_seq=after_seq,
+            is_over=lambda: api.access.is_over(who),
+        )
         return secure_answer(stream, https=api.access.https)
 
     @app.after_request
@@ -227,7 +233,7 @@ def add_session(app: QuartTrio, api: Api) -> None:
         response = Response("", 204)
         if identity is not None:
             access.check_csrf(identity)
-        access.log_out(response, identity)
+        await access.log_out(response, identity)
         return response
 
 

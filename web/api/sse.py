@@ -6,7 +6,7 @@ Events: `hello` first; then `calls` with rows that changed, or for the stream of
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -26,6 +26,7 @@ __all__ = ["event_stream"]
 HEARTBEAT_S = 10.0
 RETRY_MS = 2000
 HEARTBEAT = b": still here\n\n"
+SIGNED_OUT = "the session is over; log in again"
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -45,8 +46,10 @@ class _Stream(ResponseBody):
         hello: Hello,
         call_id: str | None,
         after_seq: int,
+        is_over: Callable[[], bool],
     ) -> None:
         self._model, self._hello, self._call_id, self._after_seq = model, hello, call_id, after_seq
+        self._is_over = is_over
         self._stack = ExitStack()
         self._timeline = Timeline()
         self._viewer: Viewer | None = None
@@ -78,6 +81,9 @@ class _Stream(ResponseBody):
                     batch = await viewer.batches.receive()
                 except (trio.EndOfChannel, trio.ClosedResourceError):
                     break
+            if self._is_over():
+                yield event("dropped", Dropped(SIGNED_OUT))
+                return
             told = self._told(batch) if batch is not None else HEARTBEAT
             if told:
                 yield told
@@ -111,14 +117,18 @@ def event_stream(
     version: str,
     call_id: str | None = None,
     after_seq: int = -1,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Response:
     """The answer to whoever watches.
 
     Args:
         call_id: the records of this call from behind `after_seq`; None: the rows of all calls.
+        is_over: whether its viewer may not watch any more; asked before each event, and every ten seconds at least.
     """
     hello = Hello(version, model.start, model.live)
-    response = Response(_Stream(model, hello, call_id, after_seq), 200, content_type="text/event-stream; charset=utf-8")
+    response = Response(
+        _Stream(model, hello, call_id, after_seq, is_over), 200, content_type="text/event-stream; charset=utf-8"
+    )
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # a proxy must not gather what is to be seen at once

@@ -18,6 +18,7 @@ import trio
 
 from tests.web.doors import NOBODY, SECRET, TOKEN
 from web.agents import example, load_agent
+from web.api.peers import Networks
 from web.front_door import listen
 from web.serve import serve_calls
 from web.settings import Settings
@@ -80,7 +81,12 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    data: Path, *, public_url: str = "", operator_keys: tuple[str, ...] = (), viewer_keys: tuple[str, ...] = ()
+    data: Path,
+    *,
+    public_url: str = "",
+    operator_keys: tuple[str, ...] = (),
+    viewer_keys: tuple[str, ...] = (),
+    trusted_proxies: Networks = (),
 ) -> AsyncIterator[Service]:
     """The service; on loopback and open, unless told otherwise."""
     listeners = await listen("127.0.0.1", 0)
@@ -96,6 +102,7 @@ async def open_service(
         data=data,
         operator_keys=operator_keys,
         viewer_keys=viewer_keys,
+        trusted_proxies=tuple(trusted_proxies),
     )
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

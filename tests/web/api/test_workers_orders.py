@@ -71,3 +71,17 @@ async def test_orders_reach_their_call(agent: Path, tmp_path: Path) -> None:
             whole = (await ask(stack, "GET", f"/api/calls/{by_sid[sids[0]]}")).json()
             assert whole["marked"] and whole["state"] == "ended"
             assert sum("ended the call" in line["text"] for line in whole["story"]) == 1
+
+
+async def test_logging_out_at_one_worker_is_logging_out(agent: Path, tmp_path: Path) -> None:
+    """The kernel chooses who answers: after a log-out none of many new connections gets in with the old cookie."""
+    key = "operator-key-0123456789"
+    given = {"CALLSCOPE_OPERATOR_KEY": key}
+    async with open_stack(agent, tmp_path / "data", workers=2, service_env=given) as stack:
+        response = await ask(stack, "POST", "/api/session", json={"key": key})
+        assert response.status_code == 200, response.text
+        cookie = {"Cookie": response.headers["set-cookie"].partition(";")[0]}
+        assert {(await ask(stack, "GET", "/api/calls", headers=cookie)).status_code for _ in range(30)} == {200}
+        gone = {**cookie, "X-CSRF-Token": response.json()["csrf"]}
+        assert (await ask(stack, "DELETE", "/api/session", headers=gone)).status_code == 204
+        assert {(await ask(stack, "GET", "/api/calls", headers=cookie)).status_code for _ in range(30)} == {401}
