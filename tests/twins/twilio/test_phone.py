@@ -19,10 +19,10 @@ from websockets.sync.server import ServerConnection
 from engine.audio import FRAME_BYTES, mulaw_to_pcm16
 from tests.twins.twilio.harness import NUMBER, TONE, MediaServer, World, is_event, open_world, stream_twiml
 from tests.twins.twilio.test_twilio_stream import audio, start_of
+from web.twins.origins import is_ours
 from web.twins.speech.vad import rms
 from web.twins.twilio import phone
 from web.twins.twilio.handset import MOST_EAR_FRAMES, MOST_FRAMES, START_FRAMES, Handset, Microphone
-from web.twins.twilio.phone import is_ours
 from web.twins.twilio.settings import Faults
 
 FRAME = TONE[:FRAME_BYTES]
@@ -333,6 +333,26 @@ async def test_no_foreign_page_may_phone(origin: str) -> None:
             async with lifted(world, Origin=origin):
                 pass
     assert not world.twin.calls
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])
+async def test_no_foreign_page_may_use_the_twin(origin: str) -> None:
+    """It places no call, hangs none up and turns no dial; a program that says no origin, and our page, may."""
+    call = {"from": "+12025550123", "to": NUMBER}
+    async with open_world(ring_s=5) as world:
+        world.twin.numbers[NUMBER].voice_url = world.server_url + "/voice"
+        sid = (await world.http.post(world.url + "/twin/calls", json=call)).json()["sid"]
+        for path, body in (
+            ("calls", call),
+            ("callees", {"number": NUMBER}),
+            ("faults", {}),
+            (f"calls/{sid}/hangup", {}),
+        ):
+            refused = await world.http.post(f"{world.url}/twin/{path}", json=body, headers={"Origin": origin})
+            assert refused.status_code == 403, path
+        assert [*world.twin.calls] == [sid] and not world.twin.calls[sid].ended_by
+        ours = {"Origin": "http://localhost:8080"}
+        assert (await world.http.post(world.url + "/twin/calls", json=call, headers=ours)).status_code == 201
 
 
 def test_our_pages_may() -> None:

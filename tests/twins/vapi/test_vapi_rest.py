@@ -252,3 +252,14 @@ async def test_faults_come_as_ordered_and_go(rest: httpx.AsyncClient) -> None:
     assert orders["dials"]["replication_lag_ms"] == 7
     for wrong in ({"lag": 7}, {"create_status": 200}, {"socket": "melts"}, {"endpoint_ms": "x"}, {"endpoint_ms": -1}):
         assert (await rest.post("/twin/faults", json=wrong)).status_code == 400
+
+
+async def test_no_foreign_page_may_use_the_twin(rest: httpx.AsyncClient, dials: Dials) -> None:
+    """A page of another origin in the user's browser turns no dial; a page of this machine, and any program, may."""
+    turn = {"endpoint_ms": 333}
+    for origin in ("https://evil.example", "null"):
+        refused = await rest.post("/twin/faults", json=turn, headers={"Origin": origin})
+        assert refused.status_code == 403 and dials.endpoint_ms == 200
+    for given in ({}, {"Origin": "http://localhost:8080"}):
+        assert (await rest.post("/twin/faults", json=turn, headers=given)).status_code == 200
+    assert dials.endpoint_ms == 333

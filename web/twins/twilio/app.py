@@ -14,6 +14,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from engine.errors import CallscopeError
+from web.twins.origins import refuse_foreign_pages
 from web.twins.speech.sounds import bed
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.callee import Callee
@@ -30,6 +31,7 @@ KEEP_ALIVE_S = 75.0  # longer than any answer: see web/serve.py
 def create_twin_app(twin: TwilioTwin) -> QuartTrio:
     """The ASGI app of a twin."""
     app = QuartTrio("twilio-twin")
+    refuse_foreign_pages(app)
     add_rest(app, twin)
     _add_twin_routes(app, twin)
     add_phone(app, twin)

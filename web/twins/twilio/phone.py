@@ -13,12 +13,10 @@ machine: a browser says where its page came from, and no page can lie about that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -27,7 +25,7 @@ from quart_trio import QuartTrio
 
 from engine.agent import CallerStep
 from engine.audio import FRAME_BYTES, mulaw_to_pcm16, pcm16_to_mulaw, silence
-from web.settings import is_loopback
+from web.twins.origins import is_ours
 from web.twins.speech.sounds import SOUNDS, made
 from web.twins.twilio.call import TwinCall
 from web.twins.twilio.handset import Handset
@@ -132,13 +130,6 @@ def _take_place(busy: set[Handset], handset: Handset, most: int) -> None:
     if len(busy) >= most:
         raise _Unfit("full", f"All {most} handsets are in use. Hang one up, then try again.")
     busy.add(handset)
-
-
-def is_ours(origin: str) -> bool:
-    """Whether a page from there was loaded from this machine. `null` (a file, a sandbox) was not."""
-    with suppress(ValueError):
-        return urlsplit(origin).scheme in ("http", "https") and is_loopback(origin)
-    return False
 
 
 async def _phone(twin: TwilioTwin, handset: Handset) -> None:

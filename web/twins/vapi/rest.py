@@ -13,6 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from web.twins.origins import refuse_foreign_pages
 from web.twins.vapi.checks import Check
 from web.twins.vapi.problems import Problem
 from web.twins.vapi.ringing import ring
@@ -32,6 +33,7 @@ Make = Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
 def create_app(twin: VapiTwin) -> QuartTrio:
     app = QuartTrio("vapi-twin")
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
+    refuse_foreign_pages(app)
     _add_errors(app)
     _add_calls(app, twin)
     _add_shelf(app, twin, "assistant", twin.assistants, lambda body: _checked(ASSISTANT, body), ASSISTANT)
