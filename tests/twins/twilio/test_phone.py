@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+from websockets.exceptions import ConnectionClosed as ServerSideClosed
 from websockets.sync.server import ServerConnection
 
 from engine.audio import FRAME_BYTES, mulaw_to_pcm16
@@ -99,7 +101,8 @@ def connect(world: World, server: MediaServer) -> None:
 def echo_and_keep(server: MediaServer, socket: ServerConnection) -> None:
     """Say something, then take what comes until the end."""
     sid = start_of(server, socket)
-    socket.send(audio(sid, TONE * 5))
+    with suppress(ServerSideClosed):  # the caller is gone already; what the twin sent before is still to be read
+        socket.send(audio(sid, TONE * 5))
     server.read(socket, until=is_event("stop"))
 
 
@@ -178,21 +181,40 @@ async def test_a_browser_speaks_samples() -> None:
     assert {b64decode(one["payload"]) for one in received(server, "media")} >= {FRAME}
 
 
-async def test_a_browser_that_vanishes_hangs_up() -> None:
-    """A closed tab ends its call, and its place is free again."""
+@pytest.mark.parametrize("reads", ["at once", "late", "late, and talks"])
+async def test_a_browser_that_vanishes_hangs_up(reads: str) -> None:
+    """A closed tab ends its call; the server is told `stop`, also one that comes to read it when all is over."""
+    over, read = threading.Event(), threading.Event()
+
+    def keep(server: MediaServer, socket: ServerConnection) -> None:
+        sid = start_of(server, socket)
+        if reads == "late, and talks":
+            with suppress(ServerSideClosed):
+                for _ in range(200):
+                    socket.send(audio(sid, TONE))
+        if reads != "at once":
+            over.wait(5)
+        try:
+            server.read(socket, until=is_event("stop"))
+        finally:
+            read.set()
+
     async with open_world() as world:
-        with MediaServer(echo_and_keep) as server:
+        with MediaServer(keep) as server:
             connect(world, server)
             async with lifted(world) as holder:
                 await holder.send("call", to=NUMBER)
                 sid = (await holder.until("ringing"))["call_sid"]
                 await holder.until("connected")
-                await holder.until_heard(1)  # so the stream is up, and the server reads
+                call = world.twin.calls[sid]
+                assert await call.until(lambda: any(one["what"] == "stream started" for one in call.tap.events), 5)
                 await holder.socket.aclose(1001)
-            call = world.twin.calls[sid]
             with trio.fail_after(5):
                 await call.ended.wait()
-    assert call.ended_by == "caller"
+            over.set()
+            assert await trio.to_thread.run_sync(read.wait, 5)
+    assert call.ended_by == "caller" and call.errors == []
+    assert received(server, "stop") == [{"accountSid": call.account_sid, "callSid": sid}]
 
 
 async def test_a_page_that_freezes_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
