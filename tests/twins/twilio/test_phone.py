@@ -213,6 +213,10 @@ async def test_a_browser_that_vanishes_hangs_up(reads: str) -> None:
                 await call.ended.wait()
             over.set()
             assert await trio.to_thread.run_sync(read.wait, 5)
+            await world.told("/status")
+            with trio.fail_after(5):  # a world that ends under a callback makes httpx complain
+                while "stream-stopped" not in [params.get("StreamEvent") for _, params, _ in world.hooks]:
+                    await trio.sleep(0.01)
     assert call.ended_by == "caller" and call.errors == []
     assert received(server, "stop") == [{"accountSid": call.account_sid, "callSid": sid}]
 
