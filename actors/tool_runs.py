@@ -386,9 +386,10 @@ class ToolRuns:
 
         The same tool with the same arguments in the same call is one effect, whatever ids the model gives it: after an
         interruption it often asks anew for what is done. A second effect needs a turn of the caller's in between, and
-        `again` in the tool's policy. What surely came to nothing may be asked for again.
+        `again` in the tool's policy; of what ends a call, that the call was not ended by it. What surely came to
+        nothing may be asked for again.
         """
-        if run.effect not in (ToolEffect.COMMIT, ToolEffect.IDEMPOTENT):
+        if run.effect is ToolEffect.READ:
             return False
         asked = self._asked.setdefault(run.identity, [])
         if run not in asked:
@@ -416,6 +417,8 @@ class ToolRuns:
         return one.began_at > 0 or (one.ordered and asked.index(one) < asked.index(run))
 
     def _is_meant_again(self, run: ToolRun, first: ToolRun) -> bool:
+        if run.effect is ToolEffect.TERMINAL:  # the call goes on after it: what it was to end was called off
+            return first.done.is_set() and not self._host.call.end_ordered
         may = run.tool is not None and run.tool.spec.policy.again
         return may and ledger.is_answered(self._host.call, first.settled_at or first.asked_at)
 

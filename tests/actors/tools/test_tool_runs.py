@@ -186,3 +186,28 @@ async def test_other_arguments_under_the_same_id_get_the_first_answer(autojump_c
     first, second = await ask(caller, "t1"), await ask(caller, "t1", arguments={"party": 5})
     assert first.text == second.text == "Number seven." and desk.done == ["booked 2"]
     assert [one.get("other_arguments") for one in await notes(house, caller, "ToolRepeated")] == [True]
+
+
+async def test_what_ends_a_call_is_one_effect_until_it_is_called_off(autojump_clock: MockClock, house: House) -> None:
+    """Asked for twice at once it happens once; when the call goes on after it, asking again is another effect."""
+    done: list[str] = []
+
+    async def hand_in() -> str:
+        """Hand in."""
+        await trio.sleep(2)
+        done.append("in")
+        return "Handed in."
+
+    caller = await ring(house, [make_tool(hand_in, effect="terminal")])
+    answers: list[str] = []
+
+    async def ask_once(tool_call_id: str) -> None:
+        answers.append((await ask(caller, tool_call_id, "hand_in", {})).text)
+
+    async with trio.open_nursery() as nursery:
+        for tool_call_id in ("t1", "t2"):
+            nursery.start_soon(ask_once, tool_call_id)
+    assert done == ["in"] and sorted(answers)[1].startswith("This is done already")
+    assert (await ask(caller, "t3", "hand_in", {})).text == "Handed in."
+    keys = [intent["key"] for intent in await notes(house, caller, "ToolIntent")]
+    assert len(done) == len(keys) == len(set(keys)) == 2
