@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from actors.storm.engine_laws import LawBroken
-from actors.storm.house import CHANGES
+from actors.storm.law_broken import LawBroken
 from actors.storm.policies import agent_of
 from actors.storm.storm_world import StormCall, StormWorld
+from actors.storm.tape_laws import lived_of, of_tape
+from actors.storm.tool_laws import of_effects, of_journal
 from actors.world.referee import judge
-from actors.world.world import CallPlan, Lived
 from engine.agent import Silence, Turns
 from engine.audio import FRAME_MS
 from engine.journal import Kind
@@ -33,7 +33,7 @@ def broken_by(world: StormWorld) -> Iterator[tuple[int, LawBroken]]:
         yield 0, LawBroken("I15 no task outlives its call", 0.0, f"{world.tasks_left} tasks are left")
     if world.ticks_left:
         yield 0, LawBroken("I15 no task outlives its call", 0.0, f"{world.ticks_left} beats are still listened to")
-    for broken in _of_tools(world):
+    for broken in of_effects(world):
         yield 0, broken
 
 
@@ -53,7 +53,12 @@ def _of_call(world: StormWorld, call: StormCall) -> Iterator[LawBroken]:
             yield LawBroken("no step crashes", 0.0, "the actor was restarted, and nobody made it crash")
     yield from _of_legs(call, watch.closed.at_ms)
     yield from _of_sound(call, watch.interrupted)
+    yield from of_journal(call)
+    yield from of_tape(call, stalled=any("F26 stall" in one.kinds for one in world.calls))
     yield from _of_silence(world, call)
+    shut_down = any(record.name == "HangUpOrdered" for record in call.records)
+    if shut_down and not any(order.kind == "hang up" for order in call.plan.orders):
+        yield LawBroken("a deploy waits for every call", 0.0, "it was told to hang up while the deploy had patience")
 
 
 def _of_legs(call: StormCall, closed_ms: float) -> Iterator[LawBroken]:
@@ -104,30 +109,19 @@ def _of_silence(world: StormWorld, call: StormCall) -> Iterator[LawBroken]:
     Left out is what has bounds of its own: a line that is dead or late, keys that are being typed, a caller whom nobody
     transcribes and who is then asked to say it again.
     """
-    carrier, caller, agent = call.carrier, call.caller, call.agent
+    carrier = call.carrier
     policy, plan = agent_of(world.plan.agent), call.plan
     usual = policy.silence == Silence() and policy.turns == Turns() and not policy.assistant
     if not usual or not plan.transcribes or not plan.greeting_words or call.kinds & DEAD_LINES:
         return
-    if carrier is None or caller is None or agent is None or carrier.ended_ms is None:
-        return
     if any(act.press for act in plan.acts) or any(record.data.get("kind") in ASKING for record in call.records):
         return
-    lived = Lived(
-        CallPlan(line=carrier.plan), call.call_id, call.tap, caller.placed, agent.speeches, call.records,
-        call.opened_at, carrier.began_at, carrier.ended_ms, carrier.hung_up, "", [], carrier.clears, [],
-    )  # fmt: skip
+    lived = lived_of(call)
+    if lived is None or carrier is None:
+        return
     limit_ms = SILENT_MS + plan.late_ms + plan.up_ms + plan.down_ms + 2 * plan.jitter_ms + plan.agent_jitter_ms
     for from_ms, to_ms in judge(lived).silences:
         if to_ms - from_ms > limit_ms:
             at_s = (from_ms + (carrier.began_at - call.opened_at) * 1000) / 1000
             yield LawBroken("I7 never nothing", at_s, f"{to_ms - from_ms:.0f} ms in which nobody was heard")
             return
-
-
-def _of_tools(world: StormWorld) -> Iterator[LawBroken]:
-    effects = world.house.effects
-    for tool in world.plan.tools:
-        done, asked = effects.done[tool.name], effects.asked[tool.name]
-        if tool.effect in CHANGES and done > asked:
-            yield LawBroken("I4 one effect", 0.0, f"{tool.name} happened {done} times, asked for {asked} times")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from math import inf
 
+from actors.storm.engine_promises import EnginePromises
+from actors.storm.law_broken import LawBroken
 from engine import effects as f
 from engine import events as e
 from engine.call import MOST_KEPT_KEYS, MOST_WORDS, Call, Policy
-from engine.errors import CallscopeError
 from engine.phases import Phase
 from engine.turns import HAND_OVER_S, LAST_WORDS_S
 
@@ -23,20 +24,12 @@ ENDED, INTERRUPTED, SPEAKING = Phase.ENDED, Phase.INTERRUPTED, Phase.SPEAKING
 TRANSFERRING, CONNECTING = Phase.TRANSFERRING, Phase.CONNECTING
 
 
-class LawBroken(CallscopeError):
-    """A law did not hold. `law` is its name, `at` the moment on the call's clock."""
-
-    def __init__(self, law: str, at: float, what: str) -> None:
-        super().__init__(f"{law} at {at:.4f} s: {what}")
-        self.law, self.at, self.what = law, at, what
-
-
 class EngineLaws:
     """Watches one call. Told of every step; raises `LawBroken`."""
 
     __slots__ = (
         "_asked", "_ended_agent", "_farewell_s", "_gate_open", "_heard", "_heard_until", "_idle_deadlines", "_last_at",
-        "_left", "_limit_s", "_line_at", "_most_keys", "_running", "_voiced", "_wild",
+        "_left", "_limit_s", "_line_at", "_most_keys", "_promises", "_running", "_voiced", "_wild",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, *, wild: bool, lateness_s: float) -> None:
@@ -58,6 +51,7 @@ class EngineLaws:
             silence.filler_after_ms, silence.progress_after_ms, silence.unheard_after_ms, policy.turns.debounce_ms
         )
         can_speak = {"holding", "filler", "progress", "unheard"} <= set(policy.lines)
+        self._promises = None if wild else EnginePromises(policy, lateness_s=lateness_s)
         self._limit_s = max(waits_ms / 1000, policy.holding_after_s) + ASKING_S + lateness_s if can_speak else inf
 
     def check(self, before: Call, event: e.Event, call: Call, effects: tuple[f.Effect, ...], deadline: float) -> None:  # noqa: PLR0912
@@ -100,6 +94,8 @@ class EngineLaws:
             raise LawBroken("I7 never nothing", at, f"{phase} waits for the end of a line that was dropped")
         if call.farewell_at is not None and phase is not ENDED and at > call.farewell_at + self._farewell_s:
             raise LawBroken("the end comes", at, f"the agent said goodbye, and {phase} goes on")
+        if self._promises is not None:
+            self._promises.check(before, event, call, effects, deadline)
         if len(call.tools) > MOST_TOOLS or len(call.turn) > MOST_WORDS or len(call.partial) > MOST_WORDS:
             raise LawBroken("I9 a call is small", at, f"{len(call.tools)} tools, {len(call.turn)} characters of a turn")
         if len(call.agent_words) > MOST_WORDS or len(call.keys.typed) > self._most_keys:

@@ -10,7 +10,8 @@ from math import inf
 from types import FunctionType, MethodType
 
 from actors.storm.coverage import Coverage
-from actors.storm.engine_laws import EngineLaws, LawBroken
+from actors.storm.engine_laws import EngineLaws
+from actors.storm.law_broken import LawBroken
 from actors.storm.life import Item, Life
 from engine import effects as f
 from engine import events as e
@@ -19,6 +20,7 @@ from engine.step import apply, opened
 from engine.turns import deadline_of, name_event
 
 MOST_STEPS = 3000
+TWICE = 40  # a life whose seed is a multiple is lived again
 Told = Callable[[Call, e.Event, Call, tuple[f.Effect, ...]], None]
 """Is shown every step: the call before, what happened, the call after, the orders."""
 React = Callable[[Call, e.Event, tuple[f.Effect, ...]], None]
@@ -52,7 +54,9 @@ def live(seed: int, seen: Coverage) -> Broken | None:
     life = Life(seed)
     facts: list[e.Event] = []
     try:
-        drive(life.policy, life.heap, life.react, seen, wild=life.wild, lateness_s=life.lateness_s, kept=facts)
+        call = _drive(life, seen, facts)
+        if seed % TWICE == 0 and _drive(Life(seed), Coverage(), []) != call:
+            raise LawBroken("the same seed is the same call", call.entered_at, "lived again it was another")  # noqa: TRY301
     except LawBroken as broken:
         plan = EnginePlan(
             life.policy, tuple(facts), life.lateness_s, wild=life.wild, seed=seed, policy_number=life.policy_number
@@ -63,11 +67,15 @@ def live(seed: int, seen: Coverage) -> Broken | None:
     return None
 
 
+def _drive(life: Life, seen: Coverage, kept: list[e.Event]) -> Call:
+    return drive(life.policy, life.heap, life.react, seen, wild=life.wild, lateness_s=life.lateness_s, kept=kept)
+
+
 def plan_of(seed: int) -> EnginePlan:
     """The facts of a seed's life, as they came to be when it was lived."""
     life, facts = Life(seed), list[e.Event]()
     with suppress(LawBroken):
-        drive(life.policy, life.heap, life.react, Coverage(), wild=life.wild, lateness_s=life.lateness_s, kept=facts)
+        _drive(life, Coverage(), facts)
     return EnginePlan(
         life.policy, tuple(facts), life.lateness_s, wild=life.wild, seed=seed, policy_number=life.policy_number
     )

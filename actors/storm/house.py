@@ -15,8 +15,8 @@ from actors.storm.plan import StormPlan, ToolPlan
 from actors.storm.policies import agent_of
 from actors.storm.watch import Watch
 from actors.supervisor import Supervisor
-from actors.tools import Toolbox, ToolProblem, make_tool
-from actors.world.house import CallscopeHouse, KeptJournal, MemoryTwilio
+from actors.tools import Toolbox, ToolContext, ToolProblem, make_tool
+from actors.world.house import CallscopeHouse, KeptJournal, KeptRecording, MemoryRecorder, MemoryTwilio
 from engine.errors import TwilioTrouble
 from engine.journal import Kind, Record
 from engine.tools import ToolEffect
@@ -55,6 +55,16 @@ class StormJournal(KeptJournal):
         super().append(record)
 
 
+class StormRecorder(MemoryRecorder):
+    """Keeps what was recorded, for who compares it with what was heard."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, KeptRecording] = {}
+
+    def open(self, call_id: str) -> KeptRecording:
+        return self.kept.setdefault(call_id, super().open(call_id))
+
+
 @dataclass
 class StormTwilio(MemoryTwilio):
     """REST: pushes a call to its next TwiML, or fails."""
@@ -78,6 +88,7 @@ class ToolEffects:
     asked: Counter[str] = field(default_factory=Counter)  # by name: different ids
     begun: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
+    keys: Counter[tuple[str, str]] = field(default_factory=Counter)  # done, of what changes the world: name, key
 
 
 def toolbox_of(tools: Sequence[ToolPlan], effects: ToolEffects) -> Toolbox:
@@ -86,7 +97,7 @@ def toolbox_of(tools: Sequence[ToolPlan], effects: ToolEffects) -> Toolbox:
 
 
 def _tool(plan: ToolPlan, effects: ToolEffects) -> Any:
-    async def act(what: str = "") -> Any:
+    async def act(context: ToolContext, what: str = "") -> Any:
         """Do what the plan says."""
         effects.begun[plan.name] += 1
         await trio.sleep((NEVER_S * 1000 if plan.how == "never answers" else plan.takes_ms) / 1000)
@@ -96,6 +107,9 @@ def _tool(plan: ToolPlan, effects: ToolEffects) -> Any:
         match plan.how:
             case "says why not":
                 raise ToolProblem("Not today.")
+            case _ if plan.effect in CHANGES:
+                effects.keys[plan.name, context.idempotency_key] += 1
+        match plan.how:
             case "is huge":
                 return "x" * HUGE_CHARS
             case "is garbage":
@@ -119,11 +133,13 @@ class StormHouse(CallscopeHouse):
         super().__init__(plane, vapi_calls, agent=agent_of(plan.agent), toolbox=toolbox_of(plan.tools, self.effects))
         self.storm_journal = StormJournal(new_watch)
         self.storm_twilio = StormTwilio()
+        self.storm_recorder = StormRecorder()
         self.journal, self.twilio = self.storm_journal, self.storm_twilio
         services = replace(
             self.supervisor.services,
             journal=self.storm_journal,
             twilio=self.storm_twilio,
+            recorder=self.storm_recorder,
             wall_clock=lambda: WALL_S,
         )
         numbers = iter(range(1, 1 << 60))

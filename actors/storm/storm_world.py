@@ -15,7 +15,7 @@ import msgspec
 import trio
 import trio.testing
 
-from actors.ports import AgentCall
+from actors.ports import AgentCall, WireListener
 from actors.storm.choke import Choke
 from actors.storm.coverage import Coverage
 from actors.storm.house import StormHouse
@@ -25,7 +25,7 @@ from actors.world.agent import AgentPlan, Reply, ScriptedAgent
 from actors.world.caller import AfterAgent, AfterMe, At, Caller, CallerPlan, IntoSpeech, Step, When
 from actors.world.carrier import Carrier, LinePlan
 from actors.world.hearing import HearingPlan
-from actors.world.house import Ringing
+from actors.world.house import KeptRecording, Ringing
 from actors.world.sounds import WORD_MS, Sound
 from actors.world.tap import Tap
 from actors.world.timetable import Timetable
@@ -39,6 +39,7 @@ from engine.wire import vapi
 LONGEST_S = 45.0  # then the caller hangs up
 OVER_S = 60.0  # after the line: a call that is not over by then hangs
 COMES_BACK_S = 0.03
+DRAIN_S = 3600.0  # longer than any call
 DETACHED_S = 30.0  # a tool that outlives its call has its own time-out, and no more
 APART_WORDS = 400  # the agents of one world speak other milliseconds, so that no sound can be mistaken
 WORDS_SAID = "a table by the window at seven or in the garden at nine these are the terms and both are free"
@@ -58,6 +59,18 @@ STRANGE: tuple[dict[str, Any], ...] = (
     {"type": "transcript", "role": "assistant", "transcriptType": "partial", "transcript": "a table"},
     {"type": "transcript", "role": "user", "transcriptType": "partial", "transcript": "o"},
 )  # fmt: skip
+
+
+class KeyCounter:
+    """A `WireListener` in front of another: counts the keys of which Twilio tells."""
+
+    def __init__(self, inner: WireListener, call: StormCall) -> None:
+        self._inner, self._call = inner, call
+        self.on_open, self.on_binary, self.on_closed = inner.on_open, inner.on_binary, inner.on_closed
+
+    def on_text(self, payload: bytes) -> None:
+        self._call.keys_sent += b'"event":"dtmf"' in payload
+        self._inner.on_text(payload)
 
 
 @dataclass
@@ -81,6 +94,8 @@ class StormCall:
     hung: bool = False
     line_over_at: float | None = None
     records: list[Record] = field(default_factory=list)
+    recording: KeptRecording | None = None
+    keys_sent: int = 0  # as Twilio told of them
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -107,6 +122,7 @@ class StormWorld:
         self._by_sid: dict[str, StormCall] = {}
         self.tasks_left = 0
         self.ticks_left = 0
+        self._admitted = 0
 
     async def run(self) -> None:
         """Live all calls of the plan, to the last late webhook."""
@@ -133,6 +149,9 @@ class StormWorld:
         rng = Random(f"{self.plan.seed}/{number}")  # noqa: S311 — chance, no secret
         call.opened_at = trio.current_time()
         ringing = self.house.ring(call.call_sid)
+        self._admitted += 1
+        if 1 < len(self.plan.calls) == self._admitted:
+            self._nursery.start_soon(self._drain)
         if ringing is None:
             return
         if "F11 webhooks twice" in call.kinds:
@@ -162,6 +181,11 @@ class StormWorld:
         await self._line(call, ringing)
         await self._aftermath(call)
         call.records = self.house.take_records(call.call_id)
+        call.recording = self.house.storm_recorder.kept.get(call.call_id)
+
+    async def _drain(self) -> None:
+        """A deploy, as soon as all calls are there: it has the patience to wait for the last of them."""
+        await self.house.supervisor.drain(patience_s=DRAIN_S)
 
     async def _line(self, call: StormCall, ringing: Ringing) -> None:
         carrier = call.carrier
@@ -170,7 +194,7 @@ class StormWorld:
         if "F4 stream never opens" in call.kinds:
             self._struck(call, "F4 stream never opens")
             return
-        listener = ringing.listener
+        listener: WireListener = KeyCounter(ringing.listener, call)
         if "F28 back-pressure" in call.kinds:
             choke = Choke(listener, self.timetable)
             for fault in call.plan.faults:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from actors.replay import NotReplayable, Shadow, opening_of
 from actors.storm.coverage import Coverage
-from actors.storm.engine_laws import EngineLaws, LawBroken
+from actors.storm.engine_laws import EngineLaws
+from actors.storm.law_broken import LawBroken
 from engine import effects as f
 from engine import events as e
 from engine.call import Call

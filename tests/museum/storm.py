@@ -10,7 +10,7 @@ from pytest import MonkeyPatch
 from actors.storm import actor_level, engine_level
 from actors.storm.coverage import Coverage
 
-ENGINE_SEEDS, ACTOR_SEEDS = 1000, 100
+ENGINE_SEEDS, ACTOR_SEEDS = 5000, 400
 Level = Literal["engine", "actors"]
 
 
