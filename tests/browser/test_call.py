@@ -92,7 +92,7 @@ def test_the_export_opens_from_a_disk(served: Served, open_page: PageOpener, tmp
     expect(offline.locator("#story")).to_contain_text("the agent was silent 48 ms later")
     offline.get_by_role("button", name="Play", exact=True).click()
     until_js(offline, "Number(document.querySelector('.tl-view').ariaValueNow) > 800")
-    assert offline.get_by_role("button", name="Hang up").count() == 0
+    assert offline.get_by_role("button", name="End call").count() == 0
 
 
 def test_an_operator_marks_a_call(served: Served, open_page: PageOpener) -> None:

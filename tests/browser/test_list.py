@@ -65,6 +65,27 @@ def test_search_and_keys(served: Served, open_page: PageOpener) -> None:
     expect(page.locator("dialog")).to_contain_text("previous call")
 
 
+HEADS = """() => [...document.querySelectorAll('.rows-head')].flatMap((head) => {
+  const shown = [...head.children].filter((one) => one.textContent && one.offsetParent);
+  const cut = shown.filter((one) => one.scrollWidth > one.clientWidth).map((one) => `${one.textContent} is cut off`);
+  const boxes = shown.map((one) => [one.textContent, one.getBoundingClientRect()]);
+  const over = boxes.slice(1).filter(([, box], n) => box.left < boxes[n][1].right).map(([name]) => `${name} lies over`);
+  return [...cut, ...over];
+})"""
+
+
+def test_heads_have_room_beside_the_handset(served: Served, open_page: PageOpener) -> None:
+    """At any width no head lies over the next or is cut off, what was said has room, and nothing sticks out."""
+    page = open_page(served.url)
+    expect(page.locator("#handset")).to_be_visible()
+    expect(page.locator("#ended li").first).to_be_visible()
+    for width in (1600, 1280, 1180, 1179, 1000, 900, 760, 390):
+        page.set_viewport_size({"width": width, "height": 860})
+        assert page.evaluate(HEADS) == [], width
+        assert page.evaluate("document.querySelector('#ended .words').clientWidth") >= 100, width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+
 @pytest.fixture
 def crowded(served: Served) -> list[int]:
     """Three hundred live calls; the length of each one's journal."""

@@ -56,7 +56,7 @@ def test_a_call_from_first_ring_to_export(stack: Mapping[str, str], open_page: P
     page.locator("#live a.row").click()
     expect(page.locator("h1")).to_have_text("Call from +1•••23")
     page.evaluate(WATCH)
-    expect(page.get_by_role("button", name="Hang up")).to_be_visible()
+    expect(page.get_by_role("button", name="End call…")).to_be_visible()
     expect(page.locator("#talk")).to_contain_text("eight works", ignore_case=True, timeout=30_000)
     expect(page.locator(".call-top .chip")).to_have_text("completed", timeout=60_000)
     call_id = page.url.rpartition("/")[2]
@@ -99,10 +99,10 @@ def test_an_operator_steps_in(stack: Mapping[str, str], open_page: PageOpener) -
     page.get_by_label("What to say").fill("One moment please.")
     page.get_by_role("button", name="Say it").click()
     expect(page.locator("#talk")).to_contain_text("One moment please.")
-    page.get_by_role("button", name="Hang up").click()
+    page.get_by_role("button", name="End call…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("The call ends now")
-    dialog.get_by_role("button", name="Hang up").click()
+    dialog.get_by_role("button", name="End call").click()
     expect(page.locator(".call-top .chip[data-live]")).to_have_count(0, timeout=20_000)
     call_id = page.url.rpartition("/")[2]
 

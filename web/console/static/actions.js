@@ -24,7 +24,7 @@ export class Actions {
       button("Say…", () => this.#say()),
       button(this.#muted ? "Unmute assistant" : "Mute assistant", () => this.#mute(), { pressed: this.#muted }),
       button("Transfer…", () => this.#transfer(call)),
-      button("Hang up", () => this.#hangUp(), { danger: true }));
+      button("End call…", () => this.#endCall(), { danger: true, title: "As the operator: end the call for both sides" }));
     if (isOperator) buttons.push(button(call.marked ? "★ Marked" : "☆ Mark for replay", () => this.#do({ action: call.marked ? "unmark" : "mark" },
       call.marked ? "The mark is taken away." : "Marked for replay."), { pressed: call.marked }));
     const download = (path, text, title) => h("a", { class: "button", href: `${this.source.base}/${path}`, download: "", title }, text);
@@ -44,8 +44,8 @@ export class Actions {
     await this.#do({ action }, this.#muted ? "The agent is heard again." : "The agent is muted.");
   }
 
-  async #hangUp() {
-    if (await ask("Hang up on the caller?", [h("p", {}, "The call ends now. The caller hears the agent's closing words, where it has some.")], { confirm: "Hang up", danger: true }))
+  async #endCall() {
+    if (await ask("End this call?", [h("p", {}, "The call ends now. The caller hears the agent's closing words, where it has some.")], { confirm: "End call", danger: true }))
       await this.#do({ action: "hang_up" }, "The call is being ended.");
   }
 
@@ -71,6 +71,6 @@ export class Actions {
   }
 }
 
-function button(text, onclick, { danger = false, pressed = null } = {}) {
-  return h("button", { type: "button", class: danger ? "danger" : null, "aria-pressed": pressed === null ? null : String(pressed), onclick }, text);
+function button(text, onclick, { danger = false, pressed = null, title = null } = {}) {
+  return h("button", { type: "button", class: danger ? "danger" : null, "aria-pressed": pressed === null ? null : String(pressed), title, onclick }, text);
 }

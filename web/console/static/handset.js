@@ -73,7 +73,7 @@ class Handset {
     this.first = h("p", { class: "soft num hs-first", hidden: true });
     this.call = button("Call the agent", () => void this.#dial(false), { class: "primary hs-call" });
     this.script = button("Let a scripted caller call", () => void this.#dial(true));
-    this.hangUp = button("Hang up", () => this.stop(), { class: "danger hs-call" });
+    this.hangUp = button("Hang up", () => this.stop(), { class: "danger hs-call", title: "As the caller: put your own telephone down" });
     this.mute = button("Mute", () => this.#toggle(this.mute, "mute", "on"), { "aria-pressed": "false", "aria-keyshortcuts": "m" });
     this.cough = button("Cough", () => this.#cough(), { "aria-keyshortcuts": "c", title: "A cough in your place: the agent should not stop for it" });
     this.line = button("Bad line", () => this.#toggle(this.line, "line", "bad"), { "aria-pressed": "false", "aria-keyshortcuts": "b", title: "Jitter up to 160 ms and 6 % loss, both ways" });
