@@ -259,3 +259,18 @@ async def test_a_note_to_the_model_is_kept_and_answered_by_nobody(
     assert len(talk.wire.of("speech-update", role="assistant", status="started")) == 1
     ((words, mulaw),) = talk.call.record.generated
     assert words == LONG and b"".join(payload for _, payload in talk.wire.audio) == mulaw
+
+
+async def test_keys_that_are_told_while_it_speaks_are_answered(
+    nursery: trio.Nursery, codes: Codes, dials: Dials, autojump_clock: MockClock
+) -> None:
+    """Keys come as `add-message` (vapi.md §4.5, §4.8). Words that follow do not push them out: both are answered."""
+    talk = await live(nursery, codes, dials, firstMessageInterruptionsEnabled=False)
+    await talk.speaking()
+    keys = {"role": "system", "content": "The caller typed my number is 4 2 on the keypad."}
+    talk.call.control({"type": "add-message", "message": keys, "triggerResponseEnabled": True})
+    await talk.hear(talk.codes.audio("what times do you have", 400) + SILENCE_FRAME * 30)
+    await trio.sleep(10)
+    said = [entry["words"] for entry in talk.call.record.timeline.entries if entry["what"] == "said"]
+    assert said == [LONG, "I heard four two.", "We have six, seven and eight o'clock tonight, or noon."]
+    assert talk.call.record.history is not None and keys in talk.call.record.history.openai

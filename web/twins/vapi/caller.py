@@ -48,6 +48,8 @@ class Said:
     """Trio's clock at the last voice, in milliseconds."""
     heard_ms: float
     """How long the recogniser took."""
+    was_told: bool = False
+    """Not heard but put into the conversation, such as keys (§4.8): nothing that is said later makes it void."""
 
 
 @dataclass(frozen=True, slots=True)

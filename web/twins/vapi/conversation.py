@@ -22,7 +22,8 @@ MOST_WAITING = 8
 
 
 class Conversation:
-    """One reply after another. A reply that is overtaken by new words of the caller is dropped, unless a tool ran."""
+    """One reply after another. A reply that is overtaken by new words of the caller is dropped, unless a tool ran or it
+    answers what was put into the conversation."""
 
     def __init__(self, state: CallState, speaker: Speaker, plan: TwinPlan) -> None:
         self._state, self._speaker = state, speaker
@@ -48,7 +49,7 @@ class Conversation:
         self._state.history.added(dict(message), epoch_ms())
         content = message.get("content")
         if respond and isinstance(content, str) and self._brain.knows(content):
-            self.said(Said(content, trio.current_time() * 1000, 0.0))
+            self.said(Said(content, trio.current_time() * 1000, 0.0, was_told=True))
 
     async def run(self) -> None:
         async for said in self._receive:
@@ -68,7 +69,7 @@ class Conversation:
         if thought.reply is not None and thought.reply.tool is not None:
             await self._with_tool(thought, said, model_ms)
         else:
-            await self._say(thought, thought.said(), said, model_ms, may_be_overtaken=True)
+            await self._say(thought, thought.said(), said, model_ms, may_be_overtaken=not said.was_told)
 
     async def _say(
         self, thought: Thought, text: str, said: Said, model_ms: float, *, may_be_overtaken: bool, failed: bool = False
