@@ -6,10 +6,9 @@ It is put into the agent's conversation, or said, once nobody speaks: a message 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
+from actors.tool_host import ToolHost
 from actors.tool_run import ToolRun
 from actors.tools.detached import Detached
 from engine import events as e
@@ -17,9 +16,6 @@ from engine.call import Call
 from engine.ledger import HAS_ANSWERED, WAS_DONE, Stage
 from engine.phases import Phase
 from engine.wire import vapi
-
-if TYPE_CHECKING:
-    from actors.tool_runs import ToolHost
 
 VAPI_STOPS_S = 0.4  # so long after a speech Vapi takes messages again
 LONGEST_WAIT_S = 20.0  # for nobody to speak; then it is told all the same

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import trio
 
-from actors.call_journal import CallJournal
 from actors.supervision import RestartBudget
+from actors.tool_host import NoHost, ToolHost
 from actors.tool_news import ToolNews
 from actors.tool_run import ToolRun
+from actors.tool_same import SameAgain
+from actors.tool_undo import ToolUndo
 from actors.tools.detached import Detached
 from actors.tools.port import BadArguments, Caller, CallOrders, ToolContext
 from actors.tools.runner import Outcome, ToolRunner
@@ -48,35 +49,6 @@ BROKE = "{name} failed. Nothing more is known."
 _NO_EXTRAS: Mapping[str, Any] = {}
 
 
-class ToolHost(Protocol):
-    """What the tools need of their call."""
-
-    @property
-    def call(self) -> Call: ...
-
-    @property
-    def journal(self) -> CallJournal: ...
-
-    def post(self, fact: e.Event) -> None: ...
-
-    def tell_agent(self, message: bytes) -> bool:
-        """A text frame to Vapi; False when it cannot be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class _NoHost:
-    """What is left of a call for runs that go on without it: the call itself is freed at once."""
-
-    call: Call
-    journal: CallJournal
-
-    def post(self, fact: e.Event) -> None:
-        self.journal.late(fact)
-
-    def tell_agent(self, message: bytes) -> bool:
-        return False
-
-
 class ToolRuns:
     """The tool calls of one call.
 
@@ -99,8 +71,6 @@ class ToolRuns:
         self._toolbox, self._runner, self._home = toolbox, runner, home
         self._caller, self._orders = caller, orders
         self._runs: dict[str, ToolRun] = {}
-        self._asked: dict[tuple[str, bytes], list[ToolRun]] = {}  # the same thing, asked for under several ids
-        self._put_at: dict[tuple[str, bytes], float] = {}  # when the model was told to ask the caller first
         self._cut_asks: dict[tuple[str, bytes], float] = {}  # which interruption discarded it
         self._crashes: dict[str, RestartBudget] = {}
         self._off: set[str] = set()
@@ -108,6 +78,10 @@ class ToolRuns:
         self._cut_seen = 0.0
         self._over = False
         self._news = ToolNews(host, home)
+        self._same = SameAgain(host, finish=self._finish)
+        self._undo = ToolUndo(
+            host, self._runs, toolbox=toolbox, runner=runner, home=home, caller=caller, settle=self._settle
+        )
 
     # --- webhooks ----------------------------------------------------------------------------------------------------
 
@@ -242,11 +216,12 @@ class ToolRuns:
         if self._over:
             return
         self._over = True
-        self._host, self._orders = _NoHost(self._host.call, self._host.journal), None
-        self._news.over(self._host)
+        self._host, self._orders = NoHost(self._host.call, self._host.journal), None
+        for part in (self._news, self._same, self._undo):
+            part.over(self._host)
         for run in list(self._runs.values()):
             if run.done.is_set():
-                self._undo_if_untold(run)
+                self._undo.if_untold(run)
                 continue
             match ledger.fate(run.effect, run.stage, Happening.HUNG_UP):
                 case Fate.CANCEL:
@@ -303,7 +278,7 @@ class ToolRuns:
         if not await self._wait_allowed(run):
             self._discard(run)
             return None
-        if await self._is_the_same_again(run) or self._must_be_confirmed(run):
+        if await self._same.is_the_same_again(run) or self._same.must_be_confirmed(run):
             return None
         tool = run.tool
         assert tool is not None
@@ -379,77 +354,6 @@ class ToolRuns:
         run.stage, run.began_at = Stage.RUNNING, trio.current_time()
         return True
 
-    # --- the same thing twice ----------------------------------------------------------------------------------------
-
-    async def _is_the_same_again(self, run: ToolRun) -> bool:
-        """Whether it was answered with what came of the same commit, asked for under another id.
-
-        The same tool with the same arguments in the same call is one effect, whatever ids the model gives it: after an
-        interruption it often asks anew for what is done. A second effect needs a turn of the caller's in between, and
-        `again` in the tool's policy; of what ends a call, that the call was not ended by it. What surely came to
-        nothing may be asked for again.
-        """
-        if run.effect is ToolEffect.READ:
-            return False
-        asked = self._asked.setdefault(run.identity, [])
-        if run not in asked:
-            asked.append(run)
-        while True:
-            first = next((one for one in reversed(asked) if one is not run and self._counts(one, run)), None)
-            if first is None:
-                return False
-            run.number = first.number
-            if self._is_meant_again(run, first):
-                run.number += 1
-                return False
-            if run.effect is ToolEffect.IDEMPOTENT:
-                return False  # runs again, with the same key
-            await first.done.wait()
-            if first.did_it:
-                self._answer_as(run, first)
-                return True
-
-    def _counts(self, one: ToolRun, run: ToolRun) -> bool:
-        """Whether its effect happened, may have, or is about to; of two that wait, the first asked for goes first."""
-        if one.done.is_set():
-            return one.did_it
-        asked = self._asked[run.identity]
-        return one.began_at > 0 or (one.ordered and asked.index(one) < asked.index(run))
-
-    def _is_meant_again(self, run: ToolRun, first: ToolRun) -> bool:
-        if run.effect is ToolEffect.TERMINAL:  # the call goes on after it: what it was to end was called off
-            return first.done.is_set() and not self._host.call.end_ordered
-        may = run.tool is not None and run.tool.spec.policy.again
-        return may and ledger.is_answered(self._host.call, first.settled_at or first.asked_at)
-
-    def _answer_as(self, run: ToolRun, first: ToolRun) -> None:
-        assert first.result is not None
-        text = first.result.text
-        words = ledger.DONE_ALREADY.format(text=text) if first.result.ok else text
-        run.sure, run.key = first.sure, first.key
-        self._host.journal.try_note(
-            "ToolSameAgain", {"tool_call_id": run.tool_call_id, "name": run.name, "first": first.tool_call_id}
-        )
-        self._finish(run, words, ok=first.result.ok, stage=Stage.DISCARDED)
-
-    def _must_be_confirmed(self, run: ToolRun) -> bool:
-        """Whether it was answered with a question for the caller instead."""
-        if run.tool is None or not run.tool.spec.policy.confirm:
-            return False
-        put_at = self._put_at.get(run.identity)
-        if put_at is None:
-            self._put_at[run.identity] = trio.current_time()
-            arguments = ", ".join(f"{name}: {value}" for name, value in run.arguments.items())
-            words = ledger.CONFIRM.format(name=run.name, arguments=arguments[:1000] or "no details")
-        elif not ledger.is_answered(self._host.call, put_at):
-            words = ledger.NOT_CONFIRMED
-        else:
-            del self._put_at[run.identity]
-            return False
-        self._host.journal.try_note("ToolUnconfirmed", {"tool_call_id": run.tool_call_id, "name": run.name})
-        self._finish(run, words, ok=True, stage=Stage.DISCARDED)
-        return True
-
     # --- the end of a run --------------------------------------------------------------------------------------------
 
     def _discard(self, run: ToolRun) -> None:
@@ -504,8 +408,8 @@ class ToolRuns:
             self._post_answered(run, now, ok=ok, goes_on=False)
             self._tell_besides(run)
         if self._over:
-            self._undo_if_untold(run)
-        if not self._may_be_undone(run):
+            self._undo.if_untold(run)
+        if not self._undo.is_possible(run):
             run.forget()
 
     def _result_data(self, run: ToolRun, text: str, *, ok: bool, extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -545,65 +449,3 @@ class ToolRuns:
         if not budget.allows(trio.current_time()):
             self._off.add(run.name)
             self._host.journal.try_note("ToolDisabled", {"name": run.name})
-
-    # --- undo --------------------------------------------------------------------------------------------------------
-
-    def _may_be_undone(self, run: ToolRun) -> bool:
-        return (
-            run.tool is not None
-            and bool(run.tool.spec.policy.undo)
-            and run.stage is Stage.DONE
-            and run.result is not None
-            and run.result.ok
-        )
-
-    def _undo_if_untold(self, run: ToolRun) -> None:
-        """The caller hung up, and the agent never heard that it was done: take it back."""
-        if not self._may_be_undone(run) or run.tool is None or run.result is None:
-            return
-        undo = self._toolbox.tools.get(run.tool.spec.policy.undo)
-        if undo is not None:
-            given = {**run.arguments, "result": run.result.text}
-            known = undo.spec.parameters.get("properties", {})
-            arguments = {name: value for name, value in given.items() if name in known}
-            taken_back = ToolRun(f"{run.tool_call_id}/undo", undo.spec.name, trio.current_time(), undo)
-            taken_back.effect, taken_back.arguments, taken_back.ordered = undo.spec.effect, arguments, True
-            if taken_back.tool_call_id not in self._runs and self._home.start(self._undo, run, taken_back):
-                self._runs[taken_back.tool_call_id] = taken_back
-        run.forget()
-
-    async def _undo(self, run: ToolRun, taken_back: ToolRun) -> None:
-        """Run the undo: an effect of its own, with its own intent and result."""
-        tool = taken_back.tool
-        assert tool is not None
-        with self._home.shield():
-            try:
-                taken_back.fitting = tool.fit(taken_back.arguments)
-                taken_back.same = ledger.canonical(taken_back.fitting)
-                taken_back.key = ledger.key_of(self._host.journal.call_id, tool.spec.name, taken_back.same, 0)
-                context = ToolContext(self._caller, taken_back.tool_call_id, taken_back.key)
-                outcome = await self._runner.run(
-                    tool, taken_back.fitting, context, before=lambda: self._intend_undo(taken_back)
-                )
-            except Exception as crash:
-                log.exception("undo crashed", tool=tool.spec.name)
-                outcome = Outcome(f"{tool.spec.name} failed ({type(crash).__name__}).", ok=False)
-            await self._settle(taken_back, outcome)
-        self._host.journal.try_note(
-            "ToolUndone", {"tool_call_id": run.tool_call_id, "name": run.name, "by": tool.spec.name, "ok": outcome.ok}
-        )
-
-    async def _intend_undo(self, taken_back: ToolRun) -> bool:
-        taken_back.stage = Stage.RUNNING
-        intent = {
-            "tool_call_id": taken_back.tool_call_id,
-            "name": taken_back.name,
-            "arguments": dict(taken_back.arguments),
-            "effect": taken_back.effect.value,
-            "key": taken_back.key,
-        }
-        try:
-            await self._host.journal.commit("ToolIntent", trio.current_time(), intent)
-        except JournalUnavailable as trouble:
-            log.error("undo goes on without its intent", tool=taken_back.name, why=str(trouble))  # noqa: TRY400
-        return True

@@ -195,7 +195,7 @@ def each_webhook_is_a_new_ask(patch: MonkeyPatch) -> None:
 
     def forgetful(runs: ToolRuns, asked: Any) -> Any:
         runs._runs.pop(asked.id, None)
-        runs._asked.clear()
+        runs._same.forget()
         return ask(runs, replace(asked, id=f"{asked.id}-{next(numbers)}"))
 
     patch.setattr(ToolRuns, "_ask", forgetful)

@@ -221,7 +221,7 @@ def tools_for(world: World, process: Process) -> Toolbox:
 
 
 class Soundless:
-    """Fulfils `actors.tool_runs.ToolHost`: a call by the engine's own rules, without legs."""
+    """Fulfils `actors.tool_host.ToolHost`: a call by the engine's own rules, without legs."""
 
     def __init__(self, world: World, process: Process, disk: Disk, home: Detached) -> None:
         self._world, self._process = world, process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors import tool_runs
+from actors import tool_same
 from engine import ledger
 from engine.call import Call
 from engine.ledger import Ruling
@@ -41,6 +41,6 @@ def test_the_laws_are_broken_without_the_ledgers_rules(monkeypatch: pytest.Monke
 
 def test_the_laws_are_broken_when_the_same_counts_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that takes a new id for a new wish is found out."""
-    monkeypatch.setattr(tool_runs.ToolRuns, "_counts", lambda self, one, run: False)
+    monkeypatch.setattr(tool_same.SameAgain, "_counts", lambda self, one, run: False)
     twice = Setting(ToolEffect.COMMIT, twice=True, longest=3)
     assert explore([twice], Ours)[str(twice)].broken["double effect"]
