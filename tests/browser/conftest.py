@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +109,15 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     service = Served(data, CALLSCOPE_OPERATOR_KEY=OPERATOR, CALLSCOPE_VIEWER_KEY=VIEWER).start()
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """The addresses of the whole stack."""
+    folder = tmp_path_factory.mktemp("stack")
+    arguments = [sys.executable, "-m", "tests.browser.stack_process", str(folder)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+        process.wait(30)

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 from engine.audio import duration_ms, mulaw_to_pcm16, pcm16_to_mulaw, silence
 from tests.browser.conftest import ARGS, CHROMIUM, PageOpener, until_js
 from tests.browser.served import ask, until
-from tests.browser.test_live_call import phases_of, stack  # noqa: F401 - the fixture
+from tests.browser.test_live_call import phases_of
 from web.agents import example, load_agent
 from web.console.files import PageFiles
 from web.twins.speech.ears import Ears
@@ -28,7 +28,7 @@ from web.twins.speech.judge import agent_grammar, texts, transcribe
 from web.twins.speech.voice import speak
 from web.twins.twilio.phone import MOST_HANDSETS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 EAR = Path(__file__).with_name("handset_ear.js").read_text(encoding="utf-8")
 FIRST_SOUND_MS = 3000
 MOST_BYTES = 300_000
@@ -103,7 +103,7 @@ def first_sound_ms(page: Page) -> int:
     return int(page.locator("#handset").get_attribute("data-first-sound-ms") or 0)
 
 
-def test_call_the_agent(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_call_the_agent(stack: Stack, caller: Callable[..., Page]) -> None:
     """Click, hear the greeting, order, cut in, press keys, cough, hang up, look at what happened."""
     says = [(5.4, "A table for two tonight please."), (12.5, "Eight works.")]
     page = caller(stack["service"], says)
@@ -148,7 +148,7 @@ def test_call_the_agent(stack: Stack, caller: Callable[..., Page]) -> None:  # n
     assert "welcome to the garden bistro" in heard.lower(), heard
 
 
-def test_a_scripted_caller_needs_no_microphone(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_a_scripted_caller_needs_no_microphone(stack: Stack, caller: Callable[..., Page]) -> None:
     """Without a microphone the page says so, and offers the scripted caller, who is heard."""
     page = caller(stack["service"], None)
     page.get_by_role("button", name="Call the agent").click()
@@ -170,7 +170,7 @@ def test_a_scripted_caller_needs_no_microphone(stack: Stack, caller: Callable[..
     assert both == 320, "what is heard and what is said"
 
 
-def test_a_refused_microphone(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_a_refused_microphone(stack: Stack, caller: Callable[..., Page]) -> None:
     """The page says what to do, makes no call, and can be tried again."""
     page = caller(stack["service"], "refused")
     page.get_by_role("button", name="Call the agent").click()
@@ -180,7 +180,7 @@ def test_a_refused_microphone(stack: Stack, caller: Callable[..., Page]) -> None
     assert page.evaluate("line.sent") == []
 
 
-def test_a_closed_tab_hangs_up(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_a_closed_tab_hangs_up(stack: Stack, caller: Callable[..., Page]) -> None:
     """Whoever closes the page is gone, and the agent does not talk to nobody."""
     page = caller(stack["service"], [])
     page.get_by_role("button", name="Call the agent").click()
@@ -190,7 +190,7 @@ def test_a_closed_tab_hangs_up(stack: Stack, caller: Callable[..., Page]) -> Non
     until(lambda: phases_of(stack, call_id)[-1:] == ["ended"])
 
 
-def test_the_twin_is_away(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_the_twin_is_away(stack: Stack, caller: Callable[..., Page]) -> None:
     """A demo that was stopped in part: clear words, and the button is there again."""
     page = caller(stack["service"], [])
     page.route("**/api/handset", lambda route: route.fulfill(json=_elsewhere(stack)))
@@ -200,12 +200,12 @@ def test_the_twin_is_away(stack: Stack, caller: Callable[..., Page]) -> None:  #
     expect(page.get_by_role("button", name="Call the agent")).to_be_visible()
 
 
-def _elsewhere(stack: Stack) -> dict[str, Any]:  # noqa: F811
+def _elsewhere(stack: Stack) -> dict[str, Any]:
     told: dict[str, Any] = ask(f"{stack['service']}/api/handset")
     return {**told, "url": told["url"].replace("/twin/phone", "/nobody")}
 
 
-def test_all_handsets_are_in_use(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_all_handsets_are_in_use(stack: Stack, caller: Callable[..., Page]) -> None:
     """The twin has so many and no more; the page says it in words."""
     url = stack["twilio"].replace("http", "ws") + "/twin/phone"
     page = caller(stack["service"], [])
@@ -217,7 +217,7 @@ def test_all_handsets_are_in_use(stack: Stack, caller: Callable[..., Page]) -> N
     expect(page.get_by_role("button", name="Call the agent")).to_be_visible()
 
 
-def test_it_works_on_a_telephone(stack: Stack, caller: Callable[..., Page]) -> None:  # noqa: F811
+def test_it_works_on_a_telephone(stack: Stack, caller: Callable[..., Page]) -> None:
     """At the width of a telephone nothing sticks out, and the keypad is there."""
     page = caller(stack["service"], [], width=390, height=844)
     page.get_by_role("button", name="Call the agent").click()
@@ -246,7 +246,7 @@ RESAMPLE = """async ([url, fromHz, toHz, hz]) => {
 }"""
 
 
-def test_the_low_pass(stack: Stack, open_page: PageOpener) -> None:  # noqa: F811
+def test_the_low_pass(stack: Stack, open_page: PageOpener) -> None:
     """A voice passes, what 8 kHz cannot hold is gone before it could fold down, and back up nothing is added."""
     page = open_page(stack["service"])
     url = f"{PageFiles().base}/resample.js"

@@ -15,7 +15,7 @@ from tests.browser.conftest import FINISHED, PageOpener, until_js
 from tests.browser.served import Served
 from tests.web.api.journals import GREETED, OVER, call_id_of, records_of, write
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("console")]
 MANY = 300
 BUSY_S = 5.0
 WRITE_EVERY_S = 0.25
@@ -95,6 +95,7 @@ def crowded(served: Served) -> list[int]:
     return [len(call) for call in calls]
 
 
+@pytest.mark.alone
 def test_three_hundred_live_calls(served: Served, open_page: PageOpener, crowded: list[int]) -> None:
     """With three hundred talking calls the page answers at once: no task keeps it busy for long."""
     page = open_page(served.url)

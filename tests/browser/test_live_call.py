@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +12,13 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PageOpener, until_js
 from tests.browser.served import ask, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 CUTS_IN: list[dict[str, Any]] = [
     {"say": "Eight works."},  # a tool, and a long answer
     {"say": "No thank you, goodbye.", "barge_in_ms": 1800},
     {"wait_for_end": True},
 ]
 WATCH = Path(__file__).with_name("phases.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """The addresses of the whole stack."""
-    folder = tmp_path_factory.mktemp("stack")
-    arguments = [sys.executable, "-m", "tests.browser.stack_process", str(folder)]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
-        process.wait(30)
 
 
 def dial(stack: Mapping[str, str], script: list[dict[str, Any]], number: str) -> None:
@@ -61,7 +46,7 @@ def test_a_call_from_first_ring_to_export(stack: Mapping[str, str], open_page: P
     expect(page.locator(".call-top .chip")).to_have_text("completed", timeout=60_000)
     call_id = page.url.rpartition("/")[2]
     truth, lit = phases_of(stack, call_id), page.evaluate("window.lit")
-    assert {"speaking", "interrupted", "tool_pending", "ended"} <= set(truth), truth
+    assert {"speaking", "interrupted", "ended"} <= set(truth), "a quick tool may answer unseen"
     assert lit[0] in ("connecting", "listening", "speaking") and lit[-1] == "ended"
     assert _is_part_of(lit, ["connecting", *truth]), (lit, truth)
     assert sum(map(int, page.locator(".edge[data-taken] .badge text").all_text_contents())) == len(truth)

@@ -72,6 +72,7 @@ def agent_that_knows_numbers(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.alone  # fifty voices take both cores
 async def test_fifty_calls_at_once(stack: StackOpener, tmp_path: Path) -> None:
     """Fifty callers speak fifty numbers at the same time, and each hears its own."""
     heard: dict[int, bytes] = {}
