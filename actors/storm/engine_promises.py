@@ -27,6 +27,7 @@ FOLLOWS_S = 2.5  # as in `engine_laws`: the engine's own waits beside the policy
 MURMURS = frozenset({"uh-huh", "yeah", "okay", "right", "hm"})  # "okay stop" is none
 SPEAKING, LISTENING, CONNECTING = Phase.SPEAKING, Phase.LISTENING, Phase.CONNECTING
 CUTS = (e.CallerVoice, e.CallerSpoke, e.AgentInterrupted, e.DigitPressed, e.KeysTyped)
+CALLS_OFF = (e.CallerSpoke, e.AgentInterrupted, e.DigitPressed, e.KeysTyped)
 SPARED = (e.VoiceNoted, e.AgentFellSilent, e.KeyKept)
 REMINDED_AT = 2  # the second line of ours in a row
 
@@ -82,8 +83,10 @@ class EnginePromises:
         if isinstance(event, SPARED) and (self._policy.turns.hold or not isinstance(event, e.VoiceNoted)):
             raise LawBroken("the caller may cut in", event.at, f"{type(event).__name__}, and nothing is protected")
         leaving = before.closing or before.end_ordered
-        if leaving and isinstance(event, e.CallerSpoke) and (call.closing or call.end_ordered):
-            raise LawBroken("the goodbye can be called off", event.at, "words cut into it, and it is still the end")
+        if leaving and isinstance(event, CALLS_OFF) and (call.closing or call.end_ordered):
+            raise LawBroken(
+                "the goodbye can be called off", event.at, f"{type(event).__name__} cut in, and it is still the end"
+            )
 
     def _is_protected(self, call: Call) -> bool | None:
         """None: by its words, perhaps, and those are not judged here."""

@@ -17,8 +17,10 @@ from actors.storm.watch import Watch
 from actors.supervisor import Supervisor
 from actors.tools import Toolbox, ToolContext, ToolProblem, make_tool
 from actors.world.house import CallscopeHouse, KeptJournal, KeptRecording, MemoryRecorder, MemoryTwilio
+from engine.call import Call
 from engine.errors import TwilioTrouble
 from engine.journal import Kind, Record
+from engine.phases import Phase
 from engine.tools import ToolEffect
 from engine.wire import vapi
 
@@ -88,6 +90,8 @@ class ToolEffects:
     asked: Counter[str] = field(default_factory=Counter)  # by name: different ids
     begun: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
+    too_soon: list[tuple[str, float, str]] = field(default_factory=list)  # name, when (Trio's time), in which phase
+    call_now: Callable[[str], Call | None] = lambda call_id: None
     keys: Counter[tuple[str, str]] = field(default_factory=Counter)  # done, of what changes the world: name, key
 
 
@@ -100,6 +104,11 @@ def _tool(plan: ToolPlan, effects: ToolEffects) -> Any:
     async def act(context: ToolContext, what: str = "") -> Any:
         """Do what the plan says."""
         effects.begun[plan.name] += 1
+        call = effects.call_now(context.caller.call_id) if plan.effect in CHANGES else None
+        if call is not None and (call.held_at is not None or call.phase is Phase.INTERRUPTED):
+            since_s = call.entered_at if call.held_at is None else call.held_at
+            if since_s < trio.current_time():  # else the caller began as it did
+                effects.too_soon.append((plan.name, trio.current_time() - call.opened_at, str(call.phase)))
         await trio.sleep((NEVER_S * 1000 if plan.how == "never answers" else plan.takes_ms) / 1000)
         if plan.how == "crashes":
             raise ZeroDivisionError("by plan")
@@ -132,6 +141,7 @@ class StormHouse(CallscopeHouse):
         self._asked_ids: set[tuple[str, str]] = set()
         super().__init__(plane, vapi_calls, agent=agent_of(plan.agent), toolbox=toolbox_of(plan.tools, self.effects))
         self.storm_journal = StormJournal(new_watch)
+        self.effects.call_now = self._call_now
         self.storm_twilio = StormTwilio()
         self.storm_recorder = StormRecorder()
         self.journal, self.twilio = self.storm_journal, self.storm_twilio
@@ -144,6 +154,9 @@ class StormHouse(CallscopeHouse):
         )
         numbers = iter(range(1, 1 << 60))
         self.supervisor = Supervisor(services, new_id=lambda: f"call-{next(numbers):026d}")
+
+    def _call_now(self, call_id: str) -> Call | None:
+        return next((one.call for one in self.supervisor.live if one.call_id == call_id), None)
 
     def actor(self, call_sid: str) -> CallActor | None:
         """The call, while it lives."""

@@ -26,6 +26,8 @@ def of_effects(world: StormWorld) -> Iterator[LawBroken]:
         intents = sum(_intents(call)[tool.name] for call in world.calls)
         if begun > intents:
             yield LawBroken("I4 intent before effect", 0.0, f"{tool.name} began {begun} times, intended {intents}")
+    for name, at, phase in effects.too_soon:
+        yield LawBroken("a tool of a discarded turn never runs", at, f"{name} begins while the caller cuts in: {phase}")
     for (name, key), count in effects.keys.items():
         if count > 1:
             yield LawBroken(LAW, 0.0, f"{name} happened {count} times with the idempotency key {key[:11]}…")
