@@ -21,7 +21,7 @@ from engine.heard import AgentWords, Heard, note
 from engine.playout import Audio, Cut, Done, Gate, Mark, Move, Playout, Started
 from engine.recording import Ears, HeardModel
 from engine.turns import judge_for
-from engine.voice import Voice, VoiceDetector, levels_db, loudness_db
+from engine.voice import Voice, VoiceDetector, levels, levels_db, loudness_db
 from engine.wire import twilio, vapi
 
 PRE_ROLL_MS = 500  # of what the caller says while Vapi's socket opens, from before their first voice
@@ -36,7 +36,7 @@ SILENT_GAP_S = 0.5
 JUDGED_S = 0.05  # no voice is known to be a false alarm sooner
 NOTHING = Voice.NOTHING
 FALSE_ALARMS = frozenset({"noise", "no words", "echo"})  # the detector learns from these
-SETTLE_BYTES = 500 * BYTES_PER_MS  # so much of the recording is worked out in one go
+SETTLE_PIECES = 25  # of the caller's, half a second: so much of the recording is worked out in one go
 AGENT_SILENT_S = 5.0  # an open Vapi socket on which nothing ever came is no agent (reference/vapi.md §4.2)
 
 
@@ -58,11 +58,11 @@ class Bridge:
 
     __slots__ = (
         "_agent", "_agent_bytes", "_agent_came", "_agent_opened_at", "_agent_over", "_audible_ms", "_began_at",
-        "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_heard_db",
+        "_caller", "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_heard",
         "_interruptions", "_judge", "_line", "_line_given_back", "_line_over", "_note", "_odd_ms", "_onset_at",
-        "_onset_line_ms", "_onset_told_at", "_playout", "_post", "_pre_roll", "_said_db", "_saying", "_spoke_early",
-        "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id", "early_dropped_ms", "frames_in",
-        "frames_out",
+        "_onset_line_ms", "_onset_told_at", "_playout", "_post", "_pre_roll", "_quiet_until", "_said", "_saying",
+        "_spoke_early", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id", "early_dropped_ms",
+        "frames_in", "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class Bridge:
         self._writer: twilio.MediaWriter | None = None
         self._playout = Playout()
         self._ears = Ears(HeardModel())
+        self._caller = self._ears.caller  # looked up once, not at each frame
         self._voice = VoiceDetector(onset_ms=turns.voice_ms, floor_db=turns.noise_floor_db)
         self._began_at = began_at
         self._judge = judge_for(turns, None)
@@ -93,7 +94,7 @@ class Bridge:
         self._echo: EchoGuard | None = EchoGuard() if turns.echo_guard else None
         self._echoes = False  # the agent is known to come back
         self._echo_due = 0.0  # when to look whether it still does
-        self._said_db, self._heard_db = array("f"), array("f")  # of the last stretch, each 10 ms: for the echo guard
+        self._said, self._heard = array("I"), array("I")  # levels of the last stretch, for the echo guard
         self._pre_roll: list[bytes] = []
         self._spoke_early = False
         self._early = bytearray()
@@ -102,6 +103,7 @@ class Bridge:
         self._caller_at = 0.0
         self._agent_opened_at = 0.0
         self._agent_came = False
+        self._quiet_until = 0.0  # `tick` has nothing to do before that but what the playout wants
         self._agent_over = False
         self._line_over = False
         self._line_given_back = False
@@ -128,23 +130,34 @@ class Bridge:
         """What the caller says, as it came: 20 ms as a rule. Returns when that was."""
         now = self._caller_at = self._clock()
         self.frames_in += 1
-        agent, ears = self._agent, self._ears
+        if len(mulaw) != FRAME_BYTES:
+            self._odd_caller_audio(mulaw, now)
+            return now
+        agent, caller = self._agent, self._caller
         if agent is not None:
-            agent.send_binary(mulaw, FRAME_MS if len(mulaw) == FRAME_BYTES else len(mulaw) // BYTES_PER_MS)
+            agent.send_binary(mulaw, FRAME_MS)
         else:
             self._remember(mulaw)
-        ears.said(mulaw)
-        if ears.unsettled >= SETTLE_BYTES:
+        caller.append(mulaw)
+        if len(caller) >= SETTLE_PIECES:
             self.settle_recording()
-        if len(mulaw) == FRAME_BYTES:
-            change = self._voice.feed(mulaw) if not self._echoes else self._voice.feed(mulaw, self._echo_db(now))
-            if change is not NOTHING:
-                self._voice_changed(change, now)
-            return now
+        change = self._voice.feed(mulaw, self._echo_db(now) if self._echoes else 0.0)
+        if change is not NOTHING:
+            self._voice_changed(change, now)
+        return now
+
+    def _odd_caller_audio(self, mulaw: bytes, now: float) -> None:
+        """As `caller_audio`, of another length than a frame's."""
+        if self._agent is not None:
+            self._agent.send_binary(mulaw, len(mulaw) // BYTES_PER_MS)
+        else:
+            self._remember(mulaw)
+        self._caller.append(mulaw)
+        if len(self._caller) >= SETTLE_PIECES:
+            self.settle_recording()
         self._odd_ms += duration_ms(mulaw) - FRAME_MS
         for start in range(0, len(mulaw), FRAME_BYTES):
             self._voice_changed(self._voice.feed(mulaw[start : start + FRAME_BYTES]), now)
-        return now
 
     @property
     def _line_ms(self) -> float:
@@ -174,10 +187,11 @@ class Bridge:
         """A voice without words, while the agent was heard: was it the agent itself? And is it still?"""
         if self._echo is not None:
             self.settle_recording()
-            self._echoes = self._echo.learn(self._said_db[-SAID_10MS:], self._heard_db) or (
+            self._echoes = self._echo.learn(levels_db(self._said[-SAID_10MS:]), levels_db(self._heard)) or (
                 self._echo.delay_ms is not None
             )
             self._echo_due = now + ECHO_MS / 1000
+            self._quiet_until = 0.0
 
     def _remember(self, mulaw: bytes) -> None:
         """Vapi's socket is not open yet: nothing of the caller's first words is to be lost."""
@@ -195,11 +209,11 @@ class Bridge:
 
     def settle_recording(self) -> None:
         """Bring the recording up to now."""
-        if self._ears.unsettled:
+        if self._caller:
             caller, heard = self._ears.settle()
             if self._echo is not None:
-                self._said_db = (self._said_db + levels_db(caller))[-HEARD_10MS:]
-                self._heard_db = (self._heard_db + levels_db(heard))[-HEARD_10MS:]
+                self._said = (self._said + levels(caller))[-HEARD_10MS:]
+                self._heard = (self._heard + levels(heard))[-HEARD_10MS:]
             if self._tap is not None:
                 self._tap.tap(caller, heard)
 
@@ -244,13 +258,13 @@ class Bridge:
         self._agent_came = True
         line, writer = self._line, self._writer
         if line is not None and writer is not None:
-            now = self._clock()
-            if self._playout.passes(mulaw, now):
+            now, playout = self._clock(), self._playout
+            if playout.passes(mulaw, now):
                 self._agent_bytes += len(mulaw)
                 self._send_line(line, writer, mulaw)
             else:
-                moves = self._playout.push(mulaw, now)
-                if self._playout.gate is not Gate.SHUT:
+                moves = playout.push(mulaw, now)
+                if playout.gate is not Gate.SHUT:
                     self._agent_bytes += len(mulaw)
                 self._make(moves)
         else:
@@ -376,6 +390,7 @@ class Bridge:
             onset_line_ms = self._line_ms_at(now)
         before_ms = self._audible_ms
         self._audible_ms += max(0.0, now - max(onset_at, self._playout.audible_since)) * 1000
+        self._quiet_until = 0.0
         self._certificate = certificate = Certificate(
             self._interruptions,
             onset_at,
@@ -472,6 +487,9 @@ class Bridge:
 
     def tick(self, now: float) -> None:
         """About every 20 ms: the playout's clock, silence for Vapi when Twilio sends none, an agent that never was."""
+        if now < self._quiet_until and now < self._playout.quiet_until:
+            return
+        self._quiet_until = 0.0
         moves = self._playout.tick(now)
         if moves:
             self._make(moves)
@@ -485,6 +503,8 @@ class Bridge:
             if not self._agent_came and now - self._agent_opened_at > AGENT_SILENT_S:
                 self._agent_over = True
                 self._post(e.AgentLost(at=now, why=f"silent for {AGENT_SILENT_S:g} s after the socket opened"))
+            if self._agent_came and not self._echoes and self._certificate is None:
+                self._quiet_until = self._caller_at + SILENT_GAP_S
 
     def outlive(self, post: Callable[[e.Event], None]) -> None:
         """The call is over: what is still heard of its sockets goes here, and nothing of ours holds the actor."""

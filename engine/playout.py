@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil, floor, inf
 
-from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, duration_ms, padded
+from engine.audio import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ, duration_ms, padded
 from engine.voice import is_silent
 
 
@@ -119,27 +119,29 @@ class Playout:
     Args:
         prebuffer_ms: held back at the start of an utterance, so that a clump that comes late makes no gap. Grows by
             what was missing, up to `MOST_PREBUFFER_S`, and shrinks again with each utterance that had no gap.
-        mark_every_ms: at most so much audio between two marks.
+        mark_every_ms: so much audio between two marks; more, up to `MOST_MARK_MS`, while they tell nothing new.
         most_ms: more than this never waits here; the oldest goes first and is counted in `dropped_ms`.
     """
 
     __slots__ = (
-        "_behind_bytes", "_cleared", "_closed", "_empty_at", "_first_at", "_gap_s", "_gaps", "_heard_bytes",
-        "_held", "_kept", "_kept_bytes", "_lag_s", "_later", "_least_prebuffer_s", "_line_s", "_log", "_log_bytes",
-        "_mark_every_bytes", "_mark_soon", "_marked_bytes", "_most_bytes", "_outstanding", "_piece", "_prebuffer_s",
-        "_probes", "_prune_at", "_pushed_at", "_rtt_s", "_running", "_sent_bytes", "_shut_until", "_since_bytes",
-        "_waiting", "_waiting_ours", "_zero_is_known", "_zero_s", "audible_since", "dropped_ms", "gap_ms", "gate",
-        "last_mark", "last_ms", "late_marks", "marks_back", "ours", "stale_ms", "utterance",
+        "_behind_bytes", "_cleared", "_closed", "_empty_at", "_first_at", "_free_bytes", "_gap_s", "_gaps",
+        "_heard_bytes", "_held", "_kept", "_kept_bytes", "_lag_s", "_later", "_least_mark_bytes", "_least_prebuffer_s",
+        "_line_s", "_log", "_log_bytes", "_mark_every_bytes", "_mark_soon", "_marked_bytes", "_most_bytes",
+        "_outstanding", "_piece", "_prebuffer_s", "_probes", "_prune_at", "_pushed_at", "_rtt_s", "_running",
+        "_sent_bytes", "_shut_until", "_since_bytes", "_waiting", "_waiting_ours", "_zero_is_known", "_zero_s",
+        "audible_since", "dropped_ms", "gap_ms", "gate", "last_mark", "last_ms", "late_marks", "marks_back", "ours",
+        "quiet_until", "stale_ms", "utterance",
     )  # fmt: skip
 
     REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
     MARK_PATIENCE_S = 2.0  # a mark this much later than its audio will not come any more
     MOST_PREBUFFER_S = 0.42
+    MOST_MARK_MS = 400
     REMEMBERED_BYTES = 10 * FRAME_BYTES  # of what was heard, by the clock: it may be wrong by the line's jitter
 
     def __init__(self, *, prebuffer_ms: int = 60, mark_every_ms: int = 200, most_ms: int = 30_000) -> None:
         self._least_prebuffer_s = self._prebuffer_s = prebuffer_ms / 1000
-        self._mark_every_bytes = mark_every_ms * BYTES_PER_MS
+        self._least_mark_bytes = self._mark_every_bytes = mark_every_ms * BYTES_PER_MS
         self._most_bytes = most_ms * BYTES_PER_MS
         self.utterance = 0
         self.ours = False  # the present utterance is one of our own lines
@@ -184,6 +186,9 @@ class Playout:
         self._zero_is_known = False  # by a mark; else it is the soonest that it can have been
         self._mark_soon = True  # after a start or a gap: where the ear is, is not known
         self._held: _Held | None = None
+        self._free_bytes = 0  # so much may pass before there is more to do than to count it; 0: to be looked at
+        self.quiet_until = 0.0
+        """`tick` has nothing to do before that, unless something else is called that changes more than `passes`."""
 
     @property
     def busy(self) -> bool:
@@ -198,20 +203,12 @@ class Playout:
         What `push` would come to as well, without the moves: 45 of 50 frames a second take this way.
         """
         size = len(mulaw)
-        if (
-            self._waiting
-            or self._closed
-            or not self._running
-            or self.gate is not OPEN
-            or size % FRAME_BYTES
-            or self.ours
-            or self._sent_bytes + size - self._marked_bytes >= self._mark_every_bytes
-            or self._log_bytes + size > self._prune_at
-        ):
+        if size > self._free_bytes and not self._is_free(size):
             return False
         empty_at = self._empty_at
-        if empty_at <= now:
+        if empty_at <= now or (size != FRAME_BYTES and size % FRAME_BYTES):
             return False
+        self._free_bytes -= size
         self._empty_at = empty_at + size / BYTES_PER_S
         self._sent_bytes += size
         self._log.append(mulaw)
@@ -219,8 +216,21 @@ class Playout:
         self._pushed_at = now
         return True
 
+    def _is_free(self, size: int) -> bool:
+        """Whether so much may pass, and how much more: up to the next mark, and to the next look at what is old."""
+        if self._waiting or self._closed or not self._running or self.gate is not OPEN or self.ours:
+            return False
+        until_mark = self._marked_bytes + self._mark_every_bytes - 1 - self._sent_bytes
+        self._free_bytes = min(until_mark, self._prune_at - self._log_bytes)
+        return size <= self._free_bytes
+
+    def _stirred(self) -> None:
+        """Something may be different from now on: neither `passes` nor `tick` may take the short way unseen."""
+        self._free_bytes, self.quiet_until = 0, 0.0
+
     def push(self, mulaw: bytes, now: float, *, ours: bool = False) -> list[Move]:
         """Audio from the agent, or a line of `ours`: all of it at once, and only when `may_say`."""
+        self._stirred()
         if self.gate is SHUT and not ours:
             if now < self._shut_until:
                 self.stale_ms += duration_ms(mulaw)
@@ -269,6 +279,7 @@ class Playout:
 
     def finish(self, now: float, *, ours: bool = False) -> list[Move]:
         """The agent says that its speech is complete: fill up the last frame, and mark the end."""
+        self._stirred()
         for speech in reversed(self._later):
             if speech.ours is ours:
                 speech.closed = True
@@ -282,11 +293,14 @@ class Playout:
         """Time passes: about every 20 ms."""
         waiting = self._waiting
         if not self._running and not waiting:
+            self.quiet_until = inf
             return ()
         if self.gate is not OPEN:
             return self._tick_held(now)
         if not waiting and not self._closed and now - self._pushed_at < self._prebuffer_s:
+            self.quiet_until = self._pushed_at + self._prebuffer_s
             return ()  # in the middle of an utterance, and sound came just now
+        self._stirred()
         moves = self._send(now)
         if not self._running:
             return moves
@@ -309,6 +323,7 @@ class Playout:
 
         Twilio must be told by the caller of this: `last_mark`, if there is one, and then `clear`, which sends it back.
         """
+        self._stirred()
         heard_ms = self.heard_ms(now)
         self.last_mark = ""
         if self.gate is OPEN:
@@ -330,11 +345,13 @@ class Playout:
 
     def keep(self) -> None:
         """What comes from now on is new: a shut gate becomes a held one."""
+        self._stirred()
         if self.gate is SHUT:
             self.gate = HELD
 
     def let_speak(self, now: float) -> list[Move]:
         """Open the gate: go on with what was kept, to the frame, and with all that came meanwhile."""
+        self._stirred()
         if self.gate is OPEN:
             return []
         self.gate = OPEN
@@ -409,6 +426,7 @@ class Playout:
         Args:
             line_s: seconds of the caller's audio that came before it.
         """
+        self._stirred()
         held, self._held = self._held, None
         if held is None:
             return None
@@ -467,6 +485,7 @@ class Playout:
             rtt_s = now - sent_at
             self._rtt_s = rtt_s if self._rtt_s is None else min(rtt_s, self._rtt_s * 1.1)
             return []
+        self._stirred()
         if not any(name == waiting for waiting, _ in self._outstanding):
             if name in self._cleared:
                 self._cleared.discard(name)
@@ -488,12 +507,20 @@ class Playout:
     def _measure_lag(self, position: int, now: float, line_s: float | None) -> None:
         """The mark tells when its audio was really played; the send clock does not know of a late start."""
         if line_s is not None:
-            self._zero_s, self._zero_is_known = line_s - position / BYTES_PER_S, True
+            zero_s = line_s - position / BYTES_PER_S
+            is_news = not self._zero_is_known or abs(zero_s - self._zero_s) >= FRAME_MS / 1000
+            self._zero_s, self._zero_is_known = zero_s, True
+            self._marks_seldom(not is_news)
             now = min(now, self._line_s + line_s)  # as if the line had held up nothing
         if self._rtt_s is None:
             return
         by_clock = self._empty_at - (self._sent_bytes - position) / BYTES_PER_S
         self._lag_s = max(0.0, now - by_clock - self._rtt_s)
+
+    def _marks_seldom(self, seldom: bool) -> None:
+        """A mark a time costs as much as two frames: where the last ones agreed on where the ear is, fewer will do."""
+        most_bytes = max(self._least_mark_bytes, self.MOST_MARK_MS * BYTES_PER_MS)
+        self._mark_every_bytes = min(2 * self._mark_every_bytes, most_bytes) if seldom else self._least_mark_bytes
 
     def _unplayed_bytes(self, now: float) -> int:
         left_s = self._empty_at + self._lag_s - now
@@ -583,9 +610,12 @@ class Playout:
 
     def _prune(self, now: float) -> None:
         """Forget what was heard long ago."""
-        wanted = self._unplayed_bytes(now) + self.REMEMBERED_BYTES
-        while self._log and self._log_bytes - len(self._log[0]) > wanted:
-            self._log_bytes -= len(self._log.popleft())
+        log = self._log
+        excess = self._log_bytes - self._unplayed_bytes(now) - self.REMEMBERED_BYTES
+        while log and len(log[0]) < excess:
+            size = len(log.popleft())
+            excess -= size
+            self._log_bytes -= size
         self._prune_at = self._log_bytes + BYTES_PER_S // 4
 
     def _ran_dry(self, now: float) -> None:
@@ -605,6 +635,7 @@ class Playout:
 
     def _lose_the_ear(self, now: float) -> None:
         """Twilio was without audio: when it goes on, the next mark will tell."""
+        self._marks_seldom(False)
         self._zero_s, self._zero_is_known = now - self._line_s - self._sent_bytes / BYTES_PER_S, False
         self._since_bytes = self._sent_bytes
         self._mark_soon = True

@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 import struct
 from collections import OrderedDict, deque
+from itertools import accumulate, count
+from operator import sub
 
-from engine.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, SILENCE_BYTE, duration_ms
+from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE_BYTE, duration_ms
 
 HEADER_BYTES = 44
 CHANNELS = 2
@@ -21,6 +23,8 @@ STEREO_BYTES_PER_SAMPLE = 2 * CHANNELS  # 16-bit PCM, left then right
 _CALL_ID = re.compile(r"call-[0-9A-Za-z]{26}")
 _MOST_DATA_BYTES = 0xFFFFFFFF - HEADER_BYTES  # a RIFF size has 32 bits: 37 hours
 _SILENCE = bytes([SILENCE_BYTE])
+_FRAMES = {FRAME_BYTES}
+_CLEARED = -1
 
 
 def file_name(call_id: str) -> str:
@@ -142,67 +146,60 @@ class Ears:
     at each frame. Args: heard: the model that is advanced.
     """
 
-    __slots__ = ("_heard", "_played", "_said", "unsettled")
+    __slots__ = ("_heard", "_played", "caller")
 
     def __init__(self, heard: HeardModel) -> None:
         self._heard = heard
-        self._said: list[bytes] = []
-        self._played: list[tuple[int, bytes | None, int]] = []  # None: cleared
-        self.unsettled = 0
-        """Bytes of the caller since the last `settle`."""
-
-    def said(self, mulaw: bytes) -> None:
-        """The caller's audio came in."""
-        self._said.append(mulaw)
-        self.unsettled += len(mulaw)
+        self.caller: list[bytes] = []
+        """The caller's audio since the last `settle`: what comes in is appended here."""
+        self._played: list[tuple[int, bytes, int]] = []  # after so many pieces of the caller's; cleared: epoch -1
 
     def played(self, mulaw: bytes, epoch: int) -> None:
-        """The carrier got this audio of that utterance."""
-        self._played.append((self.unsettled, mulaw, epoch))
+        """The carrier got this audio of that utterance, a number from 0 on."""
+        self._played.append((len(self.caller), mulaw, epoch))
 
     def cleared(self) -> None:
         """The carrier was told to forget what it had not played."""
-        self._played.append((self.unsettled, None, 0))
+        self._played.append((len(self.caller), b"", _CLEARED))
 
     def settle(self) -> tuple[bytes, bytes]:
         """The caller's audio since the last time, and what they heard meanwhile: as many bytes."""
-        model, caller = self._heard, b"".join(self._said)
-        if not self._settle_at_once():
-            return caller, self._settle_by_frames(len(caller))
-        heard = model.advance(len(caller))
-        self._forget()
+        model, caller = self._heard, b"".join(self.caller)
+        heard = model.advance(len(caller)) if self._play_at_once() else self._settle_by_pieces()
+        self.caller.clear()
+        self._played.clear()
         return caller, heard
 
-    def _settle_at_once(self) -> bool:
+    def _play_at_once(self) -> bool:
         """One utterance that never ran dry: all of it may be played first, and then heard. Whether it was so."""
-        model = self._heard
-        ahead = model.unplayed_bytes
-        for position, mulaw, _ in self._played:
-            if mulaw is None or ahead < position:
-                return False
-            ahead += len(mulaw)
-        if ahead > model.most_bytes or len({epoch for _, _, epoch in self._played}) > 1:
+        if not self._played:
+            return True
+        model, ahead = self._heard, self._heard.unplayed_bytes
+        after, pieces, epochs = zip(*self._played, strict=True)
+        if epochs[0] == _CLEARED or epochs.count(epochs[0]) < len(epochs):
             return False
-        if self._played:
-            model.play(b"".join(mulaw for _, mulaw, _ in self._played if mulaw is not None), self._played[0][2])
+        if set(map(len, pieces)) == _FRAMES and set(map(len, self.caller)) <= _FRAMES:  # nearly always: no loop
+            runs_dry = ahead < FRAME_BYTES * max(map(sub, after, count()))
+        else:
+            positions = list(accumulate(map(len, self.caller), initial=0))
+            gone = accumulate(map(len, pieces), initial=ahead)
+            runs_dry = any(reached < positions[pieces_said] for pieces_said, reached in zip(after, gone, strict=False))
+        played = b"".join(pieces)
+        if runs_dry or ahead + len(played) > model.most_bytes:
+            return False
+        model.play(played, epochs[0])
         return True
 
-    def _settle_by_frames(self, caller_bytes: int) -> bytes:
+    def _settle_by_pieces(self) -> bytes:
         model, done = self._heard, 0
         heard: list[bytes] = []
-        for position, mulaw, epoch in self._played:
-            if position > done:
-                heard.append(model.advance(position - done))
-                done = position
-            if mulaw is None:
+        for after, mulaw, epoch in self._played:
+            if after > done:
+                heard.append(model.advance(sum(map(len, self.caller[done:after]))))
+                done = after
+            if epoch == _CLEARED:
                 model.clear()
             else:
                 model.play(mulaw, epoch)
-        heard.append(model.advance(caller_bytes - done))
-        self._forget()
+        heard.append(model.advance(sum(map(len, self.caller[done:]))))
         return b"".join(heard)
-
-    def _forget(self) -> None:
-        self._said.clear()
-        self._played.clear()
-        self.unsettled = 0

@@ -10,7 +10,7 @@ try:
 except ImportError:  # a platform without the compiled wheel: right, only slower
     from websockets.utils import apply_mask
 
-__all__ = ["BINARY", "FIN", "MASKED", "TEXT", "MaskPool", "apply_mask", "client_frame", "server_frame"]
+__all__ = ["BINARY", "FIN", "MASKED", "TEXT", "MaskPool", "apply_mask", "frame_head"]
 
 TEXT, BINARY = 0x1, 0x2
 FIN, MASKED = 0x80, 0x80
@@ -34,23 +34,10 @@ class MaskPool:
         return self.ready.pop()
 
 
-def server_frame(opcode: int, payload: bytes) -> bytes:
-    """An unfragmented, unmasked frame, as servers send."""
-    size = len(payload)
+def frame_head(opcode: int, size: int, masked: int = 0) -> bytes:
+    """The first bytes of an unfragmented frame, up to its mask: `masked` is `MASKED` for what clients send, else 0."""
     if size < 126:
-        return bytes((FIN | opcode, size)) + payload
+        return bytes((FIN | opcode, masked | size))
     if size < 65_536:
-        return _SHORT(FIN | opcode, 126, size) + payload
-    return _LONG(FIN | opcode, 127, size) + payload
-
-
-def client_frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
-    """An unfragmented, masked frame, as clients send."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((FIN | opcode, MASKED | size))
-    elif size < 65_536:
-        head = _SHORT(FIN | opcode, MASKED | 126, size)
-    else:
-        head = _LONG(FIN | opcode, MASKED | 127, size)
-    return head + mask + apply_mask(payload, mask)
+        return _SHORT(FIN | opcode, masked | 126, size)
+    return _LONG(FIN | opcode, masked | 127, size)

@@ -14,15 +14,18 @@ class Outbox:
     Nearly always just one frame waits, for the end of the round in which it came: it has a place of its own, `only`.
     """
 
-    __slots__ = ("_audio_ms", "_frames", "_limit_ms", "_only_ms", "_size", "only")
+    __slots__ = ("_audio_ms", "_frames", "_limit_ms", "only", "only_ms", "queued_bytes")
 
     def __init__(self, limit_ms: int) -> None:
         self._frames: list[tuple[bytes, int]] = []  # short as a rule: a list weighs a tenth of a deque
         self._limit_ms = limit_ms
-        self._audio_ms = self._size = 0  # of the queue proper, without `only`
+        self._audio_ms = 0  # of the queue proper, without `only`
+        self.queued_bytes = 0
+        """As that: 0 while nothing is queued but perhaps `only`."""
         self.only: bytes | None = None
-        """The one frame that waits; whoever writes the whole of it sets this to None."""
-        self._only_ms = 0
+        """The one frame that waits; whoever writes the whole of it sets this to None. Where nothing at all waits, a
+        frame may be put here, and its length in time into `only_ms`, just as `put` would."""
+        self.only_ms = 0
 
     def __bool__(self) -> bool:
         return self.only is not None or bool(self._frames)
@@ -30,31 +33,31 @@ class Outbox:
     @property
     def audio_ms(self) -> int:
         """Milliseconds of audio that wait and may still be dropped."""
-        return self._audio_ms + (self._only_ms if self.only is not None else 0)
+        return self._audio_ms + (self.only_ms if self.only is not None else 0)
 
     @property
     def size(self) -> int:
         """Bytes that wait."""
-        return self._size + (len(self.only) if self.only is not None else 0)
+        return self.queued_bytes + (len(self.only) if self.only is not None else 0)
 
     def put(self, frame: bytes, audio_ms: int) -> bool:
         """Queue a frame; whether there are several now, so that limits are to be looked at."""
-        if self.only is None and not self._size:
-            self.only, self._only_ms = frame, audio_ms
+        if self.only is None and not self.queued_bytes:
+            self.only, self.only_ms = frame, audio_ms
             return False
         self.spread()
         self._frames.append((frame, audio_ms))
         self._audio_ms += audio_ms
-        self._size += len(frame)
+        self.queued_bytes += len(frame)
         return True
 
     def spread(self) -> None:
         """Put the only frame into the queue proper: it is to be dropped, written in part, or no longer the only one."""
         if self.only is not None:
             frame, self.only = self.only, None
-            self._frames.append((frame, self._only_ms))
-            self._audio_ms += self._only_ms
-            self._size += len(frame)
+            self._frames.append((frame, self.only_ms))
+            self._audio_ms += self.only_ms
+            self.queued_bytes += len(frame)
 
     @property
     def is_over(self) -> bool:
@@ -71,7 +74,7 @@ class Outbox:
     def clear(self) -> None:
         self._frames.clear()
         self.only = None
-        self._audio_ms = self._size = 0
+        self._audio_ms = self.queued_bytes = 0
 
     def _drop(self, keep_ms: int) -> int:
         self.spread()
@@ -83,7 +86,7 @@ class Outbox:
                 break
             if audio_ms:
                 self._audio_ms -= audio_ms
-                self._size -= len(frame)
+                self.queued_bytes -= len(frame)
             else:
                 kept.append((frame, audio_ms))
         self._frames = kept
@@ -109,7 +112,7 @@ class Outbox:
 
     def written(self, count: int) -> None:
         """The first `count` of those bytes are out."""
-        self._size -= count
+        self.queued_bytes -= count
         whole = 0
         for frame, audio_ms in self._frames:
             if not count:

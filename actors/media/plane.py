@@ -41,7 +41,10 @@ TICK_S = 0.020
 LATE_TICK_S = 0.100
 SOCKETS_A_ROUND = 512
 BUSY_SOCKETS, GATHER_S = 4, 0.001
+ALONE_S = 0.003  # under load, others' sockets are looked at so often
 GIVE_WAY_S = 0.02  # a tool call with two durable records takes about half of it
+
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -95,7 +98,7 @@ class MediaPlane:
         self._max_handshakes = max_handshakes
         self._epoll = select.epoll()
         self._wires: dict[int, MediaWire] = {}
-        self._to_flush: list[MediaWire] = []
+        self.to_flush: list[MediaWire] = []
         self._to_read: list[MediaWire] = []
         self._to_report: list[tuple[WireListener, int, str]] = []
         self._ticks: dict[int, tuple[Tick, int, int]] = {}
@@ -104,10 +107,10 @@ class MediaPlane:
         self._tls: ssl.SSLContext | None = None
         self._tls_sessions = TlsSessions(self.counts)
         self._sleep = trio.CancelScope()
-        self._is_awake = True
+        self.is_awake = True
         self._is_over = False
         self._is_busy = False  # many sockets were ready in the last round
-        self._gives_way_until = 0.0
+        self._gives_way_until = self._alone_until = 0.0
         self._now = 0.0  # while a round lasts: when it began
 
     # ---- for everybody
@@ -185,7 +188,7 @@ class MediaPlane:
             self._next_tick = trio.current_time() + TICK_S
         key = next(self._tick_keys)
         self._ticks[key] = (callback, ticks, key % ticks)  # the seldom ones are spread over all ticks
-        self._wake()
+        self.wake()
 
         def unregister() -> None:
             self._ticks.pop(key, None)
@@ -215,15 +218,15 @@ class MediaPlane:
     def flush_later(self, wire: MediaWire) -> None:
         if not wire.is_flush_due:
             wire.is_flush_due = True
-            self._to_flush.append(wire)
-            self._wake()
+            self.to_flush.append(wire)
+            self.wake()
 
     def read_again(self, wire: MediaWire) -> None:
         self._to_read.append(wire)
-        self._wake()
+        self.wake()
 
     def watch(self, wire: MediaWire, *, for_room: bool) -> None:
-        self._epoll.modify(wire.fd, select.EPOLLIN | (select.EPOLLOUT if for_room else 0))
+        self._epoll.modify(wire.fd, _IN | (_OUT if for_room else 0))
 
     def forget(self, wire: MediaWire) -> None:
         if self._wires.pop(wire.fd, None) is not None:
@@ -232,70 +235,63 @@ class MediaPlane:
 
     def report(self, listener: WireListener, code: int, reason: str) -> None:
         self._to_report.append((listener, code, reason))
-        self._wake()
+        self.wake()
 
     # ---- the one task
 
-    def _wake(self) -> None:
-        if not self._is_awake:
-            self._is_awake = True
+    def wake(self) -> None:
+        if not self.is_awake:
+            self.is_awake = True
             self._sleep.cancel()
 
     async def _rest(self) -> None:
         """Sleep until a socket is ready, a deadline passes or somebody wakes us. Always lets other tasks run."""
-        if self._to_read or self._to_flush or self._to_report:
+        if self._to_read or self.to_flush or self._to_report:
             await trio.lowlevel.checkpoint()
             return
         if self._is_busy:
             # Trio's way of waiting costs more than three frames do, and under load the next frame is never far. So we
             # stand still for a moment, in which frames gather, and let the others run: unless one of them wants to.
             # Those whose turn in this pass is still to come do not show, so they say so beforehand (`give_way`).
-            if self._gives_way_until > trio.current_time():
+            now = trio.current_time()
+            if self._gives_way_until > now:
                 await trio.sleep(GATHER_S)
                 return
-            if not trio.lowlevel.current_statistics().tasks_runnable:
+            tasks = trio.lowlevel.current_statistics()
+            if not tasks.tasks_runnable and tasks.seconds_to_next_deadline > GATHER_S:
                 time.sleep(GATHER_S)  # noqa: ASYNC251
+                if now < self._alone_until:
+                    return  # a pass of Trio costs as much as some frames do, and nobody is known to want one
             await trio.lowlevel.checkpoint()
+            self._alone_until = trio.current_time() + ALONE_S
             return
         deadline = min(self._next_tick if self._ticks else inf, self._next_sweep if self._wires else inf)
         with trio.CancelScope(deadline=deadline) as self._sleep:
-            self._is_awake = False
+            self.is_awake = False
             try:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
             finally:
-                self._is_awake = True
+                self.is_awake = True
 
     def _round(self) -> None:
         now = self._now = trio.current_time()
-        wires = self._wires
-        if self._to_flush:  # what the calls' tasks have ordered since; a `clear` must not wait for this whole round
+        if self.to_flush:  # what the calls' tasks have ordered since; a `clear` must not wait for this whole round
             self._write_and_report()
         backlog, self._to_read = self._to_read, []
         for wire in backlog:
             self._guarded(wire, wire.read)
-        found = self._epoll.poll(0, SOCKETS_A_ROUND)
-        self._is_busy = len(found) >= BUSY_SOCKETS
         # First all are read, then all is worked on, then all is written: what was said at the same time is heard at the
         # same time, and a peer on this machine is woken once for many frames and not for each (decision 0006).
-        fetched: list[tuple[MediaWire, Fetched]] = []
-        bytes_in = 0
-        for fd, events in found:
-            ready = wires.get(fd)
-            if ready is None:
-                continue
-            if events & select.EPOLLOUT:
-                self.flush_later(ready)
-            if events != select.EPOLLOUT and not ready.waits_inside:
-                data = ready.fetch()
-                fetched.append((ready, data))
-                if type(data) is bytes:
-                    bytes_in += len(data)
-        self.counts.bytes_in += bytes_in
+        fetched, others = self._fetch()
+        frames_in = 0
         for wire, data in fetched:
             try:
-                wire.take(data)
+                frames_in += wire.take(data)
             except Exception as error:
                 self._bug(wire, error)
+        for wire, nothing in others:
+            self._guarded(wire, wire.take_with_care, nothing)
+        self.counts.frames_in += frames_in
         if now >= self._next_tick and self._ticks:
             self._tick(now)
         if now >= self._next_sweep:
@@ -303,6 +299,34 @@ class MediaPlane:
             for wire in list(self._wires.values()):
                 self._guarded(wire, wire.check, now)
         self._write_and_report()
+
+    def _fetch(self) -> tuple[list[tuple[MediaWire, bytes]], list[tuple[MediaWire, Fetched]]]:
+        """Read every ready socket once: who gave bytes, and who gave none."""
+        wires = self._wires
+        found = self._epoll.poll(0, SOCKETS_A_ROUND)
+        self._is_busy = len(found) >= BUSY_SOCKETS
+        fetched: list[tuple[MediaWire, bytes]] = []
+        others: list[tuple[MediaWire, Fetched]] = []
+        bytes_in = 0
+        for fd, events in found:
+            ready = wires.get(fd)
+            if ready is None:
+                continue
+            if events != _IN:
+                if events & _OUT:
+                    self.flush_later(ready)
+                if events == _OUT:
+                    continue
+            if ready.waits_inside:
+                continue
+            data = ready.fetch()
+            if type(data) is bytes:
+                fetched.append((ready, data))
+                bytes_in += len(data)
+            else:
+                others.append((ready, data))
+        self.counts.bytes_in += bytes_in
+        return fetched, others
 
     def _guarded(self, wire: MediaWire, act: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -316,13 +340,15 @@ class MediaPlane:
         wire.abort()
 
     def _write_and_report(self) -> None:
-        while self._to_flush or self._to_report:
-            flushing, self._to_flush = self._to_flush, []
+        while self.to_flush or self._to_report:
+            flushing, self.to_flush = self.to_flush, []
+            bytes_out = 0
             for wire in flushing:
                 try:
-                    wire.flush()
+                    bytes_out += wire.flush()
                 except Exception as error:
                     self._bug(wire, error)
+            self.counts.bytes_out += bytes_out
             reports, self._to_report = self._to_report, []
             for listener, code, reason in reports:
                 try:
@@ -369,10 +395,10 @@ class MediaPlane:
 
     def _add(self, sock: socket.socket, transport: Transport, handshake: Answering | Asking, peer: str) -> MediaWire:
         fd = sock.fileno()
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(fd, _IN)
         if not self._wires:
             self._next_sweep = trio.current_time() + SWEEP_S
-            self._wake()
+            self.wake()
         self._wires[fd] = wire = MediaWire(self, fd, transport, handshake, peer)
         return wire
 

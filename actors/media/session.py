@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, SEND_EOF, Protocol
 
-from actors.media.frames import BINARY, FIN, MASKED, TEXT, MaskPool, apply_mask, client_frame, server_frame
+from actors.media.frames import BINARY, FIN, MASKED, TEXT, MaskPool, apply_mask, frame_head
 
 __all__ = ["FRAMES_A_TURN", "MAX_FRAGMENTS", "Ending", "Message", "Session", "drain", "library_log"]
 
@@ -35,7 +35,7 @@ MAX_FRAGMENTS = 1_024
 """A message in more fragments than this is an attack on our time, not speech."""
 
 _PLAIN = (FIN | TEXT, FIN | BINARY)
-_WHOLE_TEXT, _WHOLE_BINARY = FIN | TEXT, FIN | BINARY
+_WHOLE_TEXT = FIN | TEXT
 _MOST_EXPRESS_BYTES = 65_535  # what a frame with a length of two bytes can hold
 _LONG, _MASKED_LONG = 126, MASKED | 126
 _CONTROL = 0x08
@@ -80,16 +80,22 @@ class Session:
         "_fragments",
         "_fragments_opcode",
         "_from_client",
+        "_head",
         "_in_place",
         "_is_express",
         "_masks",
         "_max_bytes",
         "_max_fragments",
         "_need",
+        "_out_head",
+        "_out_opcode",
+        "_out_size",
         "_plain",
         "_protocol",
         "_rest",
+        "_size",
         "ending",
+        "is_text",
         "pings",
         "pong",
         "touched",
@@ -111,6 +117,10 @@ class Session:
         self._in_place = in_place
         self._plain = in_place
         self._rest, self._need = bytearray(), 0
+        self._head, self._size = b"", -1  # of the last frame that `one` took, if the next may be one like it
+        self._out_head, self._out_opcode, self._out_size = b"", -1, -1  # of the last long frame that was written
+        self.is_text = False
+        """What `one` gave last was a text."""
         self._fragments: list[bytes] = []
         self._fragments_opcode = TEXT
         self._decoder = _new_decoder()
@@ -133,24 +143,31 @@ class Session:
     def one(self, data: bytes) -> bytes | None:
         """The payload, when `data` is just one whole frame of audio's size and nothing else is under way; else None.
 
-        What nearly every read of a media socket finds, so it has a way of its own. Nothing is changed here; after None
-        give the same bytes to `receive`. The frame's opcode is `data[0] & 0x0F`.
+        What nearly every read of a media socket finds, so it has a way of its own, and nearly always the frame looks
+        like the one before, so its head is only compared. No message is begun or ended here; after None give the same
+        bytes to `receive`. `is_text` says which kind it was.
         """
+        if len(data) != self._size or not data.startswith(self._head):
+            return self._one_of_another_shape(data)
+        payload = apply_mask(data[8:], data[4:8]) if self._from_client else data[4:]
+        return payload if not self.is_text or payload.isascii() else None
+
+    def _one_of_another_shape(self, data: bytes) -> bytes | None:
         size = len(data)
         if size < 8 or not self._is_express:
             return None
         first = data[0]
-        if self._from_client:
-            if data[1] != _MASKED_LONG or (data[2] << 8 | data[3]) != size - 8:
-                return None
-            payload = apply_mask(data[8:], data[4:8])
-        else:
-            if data[1] != _LONG or (data[2] << 8 | data[3]) != size - 4:
-                return None
-            payload = data[4:]
-        if first == _WHOLE_BINARY or (first == _WHOLE_TEXT and payload.isascii()):
-            return payload
-        return None
+        head_bytes = 8 if self._from_client else 4
+        if data[1] != (_MASKED_LONG if self._from_client else _LONG) or data[2] << 8 | data[3] != size - head_bytes:
+            return None
+        if first not in _PLAIN:
+            return None
+        payload = apply_mask(data[8:], data[4:8]) if self._from_client else data[4:]
+        self.is_text = first == _WHOLE_TEXT
+        if self.is_text and not payload.isascii():
+            return None
+        self._head, self._size = data[:4], size
+        return payload
 
     def receive(self, data: bytes, turn: int = FRAMES_A_TURN) -> list[Message]:
         """Take bytes from the wire, give whole messages: (opcode, payload)."""
@@ -163,6 +180,8 @@ class Session:
         self._is_express = (
             self._plain and not self._rest and self.ending is None and self._max_bytes >= _MOST_EXPRESS_BYTES
         )
+        if not self._is_express:
+            self._size = -1
 
     def _receive(self, data: bytes, turn: int) -> list[Message]:  # noqa: PLR0912 — one loop: calls would cost a tenth
         if self.ending is not None:
@@ -285,15 +304,28 @@ class Session:
     def encode(self, opcode: int, payload: bytes) -> bytes:
         """One whole message as one frame. Only while the session is open."""
         if self._in_place:
+            size = len(payload)
+            if size == self._out_size and opcode == self._out_opcode:
+                head = self._out_head
+            else:
+                head = self._new_head(opcode, size)
             if self._from_client:
-                return server_frame(opcode, payload)
+                return head + payload
             ready = self._masks.ready
-            return client_frame(opcode, payload, ready.pop() if ready else self._masks.take())
+            mask = ready.pop() if ready else self._masks.take()
+            return head + mask + apply_mask(payload, mask)
         if opcode == TEXT:
             self._protocol.send_text(payload)
         else:
             self._protocol.send_binary(payload)
         return b"".join(self._protocol.data_to_send())
+
+    def _new_head(self, opcode: int, size: int) -> bytes:
+        """The head of a frame to write; audio's is kept for the next one, which is as long as a rule."""
+        head = frame_head(opcode, size, 0 if self._from_client else MASKED)
+        if size >= _LONG:
+            self._out_head, self._out_opcode, self._out_size = head, opcode, size
+        return head
 
     def to_send(self) -> tuple[bytes, bool]:
         """As `drain`."""

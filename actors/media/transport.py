@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -52,6 +53,10 @@ class Transport(Protocol):
         """The bytes of a message can be taken now (TLS: its handshake is done)."""
 
     @property
+    def at_once(self) -> Callable[[bytes], int] | None:
+        """`send` without any care: errors are the socket's own, `BlockingIOError` too. None: use `send`."""
+
+    @property
     def owes(self) -> bool:
         """Bytes already taken wait for room in the socket."""
 
@@ -75,14 +80,15 @@ class Transport(Protocol):
 
 
 class PlainTransport:
-    __slots__ = ("_receive", "_send", "_sock")
+    __slots__ = ("_receive", "_sock", "at_once")
 
     ready = True
     owes = False
     at_end = False
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock, self._receive, self._send = sock, sock.recv, sock.send
+        self._sock, self._receive = sock, sock.recv
+        self.at_once: Callable[[bytes], int] | None = sock.send
 
     def fetch(self) -> Fetched:
         try:
@@ -96,7 +102,7 @@ class PlainTransport:
         if not data:
             return 0
         try:
-            return self._send(data)
+            return self._sock.send(data)
         except BlockingIOError:
             return 0
 
@@ -162,6 +168,7 @@ class TlsTransport:
         "_tls",
         "_wants",
         "at_end",
+        "at_once",
         "ready",
     )
 
@@ -176,6 +183,7 @@ class TlsTransport:
         self._cipher = b""
         self._has_offered, self._wants = offered is not None, True
         self.at_end = self.ready = False
+        self.at_once: Callable[[bytes], int] | None = None
 
     @property
     def owes(self) -> bool:

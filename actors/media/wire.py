@@ -13,6 +13,7 @@ The listener hears `on_closed` on the way into LINGERING, when nothing more can 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol
@@ -22,7 +23,7 @@ import trio
 from websockets.frames import EXTERNAL_CLOSE_CODES, CloseCode
 
 from actors.media.failures import log_failure
-from actors.media.frames import BINARY, FIN, TEXT, MaskPool
+from actors.media.frames import BINARY, TEXT, MaskPool
 from actors.media.handshake import Answering, Asking, DialFailed, HandshakeRefused
 from actors.media.outbox import Outbox
 from actors.media.session import Message, Session, drain
@@ -69,7 +70,11 @@ class Host(Protocol):
     limits: Limits
     counts: PlaneStatistics
     masks: MaskPool
+    to_flush: list[MediaWire]
+    """Who has something to write, or perhaps has: `is_flush_due` says that a wire stands here."""
+    is_awake: bool
 
+    def wake(self) -> None: ...
     def flush_later(self, wire: MediaWire) -> None: ...
     def read_again(self, wire: MediaWire) -> None: ...
     def watch(self, wire: MediaWire, *, for_room: bool) -> None: ...
@@ -86,7 +91,6 @@ class Stage(enum.Enum):
 
 
 OPEN = Stage.OPEN
-TEXT_FRAME = FIN | TEXT
 
 
 class MediaWire:
@@ -95,7 +99,8 @@ class MediaWire:
     __slots__ = (
         "_blocked_at", "_broken", "_close_code", "_close_reason", "_controls", "_counts", "_deadline",
         "_ends_after_flush", "_handshake", "_host", "_is_blocked", "_is_dialled", "_is_plain", "_limits", "_listener",
-        "_next_ping", "_open", "_outbox", "_ping_number", "_ping_sent_at", "_session", "_stage", "_transport",
+        "_live", "_next_ping", "_outbox", "_ping_number", "_ping_sent_at", "_send_at_once", "_session", "_stage",
+        "_transport",
         "failure", "fd", "fetch", "is_flush_due", "owner", "peer", "shaken", "waits_inside",
     )  # fmt: skip
 
@@ -115,13 +120,16 @@ class MediaWire:
         self.waits_inside = False
         """Whole frames wait in the session because its turn was over: `read` before anything is fetched."""
         self._session: Session | None = None
+        self._live: Session | None = None
+        """The same while the wire is open: a listener hears, and something may be sent."""
         self._listener: WireListener | None = None
         self._outbox = Outbox(self._limits.audio_queue_ms)
-        self._stage, self._open = Stage.SHAKING, False
+        self._stage = Stage.SHAKING
         self._ends_after_flush = False
         self._broken = ""
         """Why nothing can be written any more, though what has come may still be read."""
         self._is_blocked, self._blocked_at = False, inf
+        self._send_at_once: Callable[[bytes], int] | None = None
         now = trio.current_time()
         self._deadline = inf if self._is_dialled else now + self._limits.handshake_timeout_s
         self._close_code, self._close_reason = 1006, ""
@@ -134,30 +142,31 @@ class MediaWire:
 
     @property
     def is_open(self) -> bool:
-        return self._open
+        return self._live is not None
 
     @property
     def queued_ms(self) -> int:
         return self._outbox.audio_ms
 
     def send_text(self, payload: bytes, audio_ms: int = 0) -> None:
-        session = self._session
-        if self._open and session is not None and session.ending is None:
-            self._put(session.encode(TEXT, payload), audio_ms)
+        live = self._live
+        if live is not None and live.ending is None:
+            self._put(live.encode(TEXT, payload), audio_ms)
 
     def send_binary(self, payload: bytes, audio_ms: int = 0) -> None:
-        session = self._session
-        if self._open and session is not None and session.ending is None:
-            self._put(session.encode(BINARY, payload), audio_ms)
+        live = self._live
+        if live is not None and live.ending is None:
+            self._put(live.encode(BINARY, payload), audio_ms)
 
     def drop_unsent_audio(self) -> int:
         return self._outbox.drop_audio()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        session = self._session
-        if not self._open or session is None:
+        session = self._live
+        if session is None:
             return
-        self._open, self._stage = False, Stage.CLOSING
+        self._live, self._stage = None, Stage.CLOSING
+        self._find_way()
         self._deadline = trio.current_time() + self._limits.close_timeout_s
         if session.ending is not None:  # the peer was first: its close frame came with what is being heard now
             self._close_code, self._close_reason = session.ending.code, session.ending.reason
@@ -180,23 +189,24 @@ class MediaWire:
             fetched = self.fetch()
             if type(fetched) is bytes:
                 self._counts.bytes_in += len(fetched)
-            self.take(fetched)
+            self.take_with_care(fetched)
 
-    def take(self, fetched: Fetched) -> None:
-        """What `fetch` gave. Nearly always one whole frame of an open wire, so that comes first and in few steps."""
-        session = self._session
-        if session is None or self._stage is not OPEN or type(fetched) is not bytes:
-            self._take_with_care(fetched)
-            return
-        payload = session.one(fetched)
-        if payload is None:
-            self._take_with_care(fetched)
-            return
-        self._counts.frames_in += 1
+    def take(self, fetched: bytes) -> int:
+        """Bytes that `fetch` gave. Nearly always one whole frame of an open wire, so that comes first, in few steps.
+
+        Returns how many messages the counts do not know of yet: 1, or 0.
+        """
+        live = self._live
+        if live is None:
+            self.take_with_care(fetched)
+            return 0
+        payload = live.one(fetched)
         listener = self._listener
-        assert listener is not None
+        if payload is None or listener is None:
+            self.take_with_care(fetched)
+            return 0
         try:
-            if fetched[0] == TEXT_FRAME:
+            if live.is_text:
                 listener.on_text(payload)
             else:
                 listener.on_binary(payload)
@@ -204,8 +214,10 @@ class MediaWire:
             self._listener_failed(error)
         if self._broken or not self._is_plain:
             self._after_reading()
+        return 1
 
-    def _take_with_care(self, fetched: Fetched) -> None:
+    def take_with_care(self, fetched: Fetched) -> None:
+        """Whatever `fetch` gave."""
         if self._stage is Stage.GONE:
             return
         if fetched is None and not self._broken:
@@ -230,25 +242,34 @@ class MediaWire:
         if self._transport.at_end and not (self._session is not None and self._session.backlog):
             self._lost("the peer closed the connection")
 
-    def flush(self) -> None:
-        """Write what waits, as far as the socket takes it."""
+    def flush(self) -> int:
+        """Write what waits, as far as the socket takes it. Returns how many bytes it took."""
         self.is_flush_due = False
+        outbox = self._outbox
+        only, send = outbox.only, self._send_at_once
+        if only is None or send is None:
+            return self._flush_with_care()
+        try:
+            taken = send(only)
+        except OSError:
+            taken = 0  # it will say so again, below
+        if taken == len(only):
+            outbox.only = None
+            return taken
+        outbox.spread()
+        outbox.written(taken)
+        return taken + self._flush_with_care()
+
+    def _find_way(self) -> None:
+        """Whether a lone frame may just be sent: the wire is open, and nothing is broken or stuck."""
+        is_well = self._live is not None and not self._is_blocked and not self._broken
+        self._send_at_once = self._transport.at_once if is_well else None
+
+    def _flush_with_care(self) -> int:
         outbox, transport, progress = self._outbox, self._transport, 0
-        only = outbox.only
-        if only is not None and self._open and self._is_plain and not self._broken and not self._is_blocked:
-            try:
-                taken = transport.send(only)
-            except OSError:
-                taken = 0  # it will say so again, below
-            self._counts.bytes_out += taken
-            if taken == len(only):
-                outbox.only = None
-                return
-            outbox.spread()
-            outbox.written(taken)
         if self._stage is Stage.GONE or self._broken:
             outbox.clear()
-            return
+            return 0
         try:
             while outbox:
                 chunk = outbox.next_bytes(WRITE_BYTES)
@@ -268,13 +289,14 @@ class MediaWire:
         except OSError as error:
             # What the peer said before it went may still be unread: its close frame, with the true reason.
             self._broken = type(error).__name__
+            self._find_way()
             outbox.clear()
             self._host.read_again(self)
-            return
-        self._counts.bytes_out += progress
+            return progress
         is_blocked = transport.owes or (bool(outbox) and transport.ready)
         if is_blocked or self._is_blocked:
             self._note_blocked(is_blocked, progress > 0)
+        return progress
 
     def check(self, now: float) -> None:
         """Look at the deadlines; called every `SWEEP_S`."""
@@ -284,20 +306,20 @@ class MediaWire:
             self._stalled("the peer does not read")
         elif now - self._ping_sent_at >= self._limits.ping_timeout_s:
             self._stalled("the peer does not answer a ping")
-        elif now >= self._next_ping and self._open and self._session is not None:
+        elif now >= self._next_ping and self._live is not None:
             self._next_ping = now + self._limits.ping_interval_s
             self._ping_number += 1
             self._ping_sent_at = min(now, self._ping_sent_at)
-            self._session.ping(str(self._ping_number).encode())
-            self._post(self._session.to_send())
+            self._live.ping(str(self._ping_number).encode())
+            self._post(self._live.to_send())
         if self._controls:
             self._controls = max(0, self._controls - CONTROLS_A_SWEEP)
 
     def stop(self) -> None:
         """The plane ends: say so if that is possible without waiting, and go."""
-        if self._open:
+        if self._live is not None:
             self.close(CloseCode.GOING_AWAY, "shutting down")
-            self.flush()
+            self._counts.bytes_out += self.flush()
         if self._stage is Stage.SHAKING:
             self._give_up_handshake("the media plane stopped")
         self._finish(CloseCode.GOING_AWAY, "the media plane stopped")
@@ -391,7 +413,8 @@ class MediaWire:
             in_place=limits.in_place,
         )
         self._listener = listener
-        self._stage, self._open, self._deadline = Stage.OPEN, True, inf
+        self._stage, self._live, self._deadline = Stage.OPEN, self._session, inf
+        self._find_way()
         if self._is_dialled:
             self._next_ping = trio.current_time() + limits.ping_interval_s
         self._counts.opened += 1
@@ -419,12 +442,17 @@ class MediaWire:
 
     def _put(self, frame: bytes, audio_ms: int) -> None:
         self._counts.frames_out += 1
-        if self._outbox.put(frame, audio_ms) and (
-            self._outbox.is_over or self._outbox.size > self._limits.max_queue_bytes
-        ):
+        outbox = self._outbox
+        if outbox.only is None and not outbox.queued_bytes:
+            outbox.only, outbox.only_ms = frame, audio_ms
+        elif outbox.put(frame, audio_ms) and (outbox.is_over or outbox.size > self._limits.max_queue_bytes):
             self._overflow()
         if not self.is_flush_due:
-            self._host.flush_later(self)
+            self.is_flush_due = True
+            host = self._host
+            host.to_flush.append(self)
+            if not host.is_awake:
+                host.wake()
 
     def _post(self, writes: tuple[bytes, bool]) -> None:
         """Queue what the library wrote: control frames, heads, and the end of the stream."""
@@ -437,7 +465,7 @@ class MediaWire:
 
     def _overflow(self) -> None:
         if not self._is_blocked:
-            self.flush()  # perhaps only a burst inside one round: the socket may have room
+            self._counts.bytes_out += self.flush()  # perhaps only a burst inside one round: the socket may have room
         if self._outbox.is_over:
             self._counts.audio_ms_dropped += self._outbox.shed()
         if self._outbox.size > self._limits.max_queue_bytes:
@@ -446,6 +474,7 @@ class MediaWire:
     def _note_blocked(self, is_blocked: bool, has_moved: bool) -> None:
         if is_blocked != self._is_blocked:
             self._is_blocked = is_blocked
+            self._find_way()
             self._host.watch(self, for_room=is_blocked)
             has_moved = True
         if has_moved:
@@ -487,7 +516,8 @@ class MediaWire:
             if self._listener is not None and self._stage is not Stage.LINGERING:
                 self._counts.vanished += 1
             if self._outbox and not self._broken:
-                self.flush()  # perhaps it has ended only its own half, and still reads: our close frame, say
+                # Perhaps it has ended only its own half, and still reads: our close frame, say.
+                self._counts.bytes_out += self.flush()
             self._finish(CloseCode.ABNORMAL_CLOSURE, reason)
             self._drop()
 
@@ -500,7 +530,8 @@ class MediaWire:
 
     def _finish(self, code: int, reason: str) -> None:
         """Have the listener told, once."""
-        self._open = False
+        self._live = None
+        self._find_way()
         self._next_ping = self._ping_sent_at = inf
         listener, self._listener = self._listener, None
         if listener is not None:
@@ -513,7 +544,8 @@ class MediaWire:
 
     def _drop(self, *, by_reset: bool = False) -> None:
         if self._stage is not Stage.GONE:
-            self._stage, self._open = Stage.GONE, False
+            self._stage, self._live = Stage.GONE, None
+            self._find_way()
             self._outbox.clear()
             self._host.forget(self)
             if by_reset:

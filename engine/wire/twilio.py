@@ -116,11 +116,10 @@ class _Audio(msgspec.Struct, gc=False):
     payload: bytes
 
 
-class _AudioMessage(msgspec.Struct, gc=False):
-    """A media message with nothing but what each of 50 a second is read for."""
+class _AudioMessage(msgspec.Struct, gc=False, tag_field="event", tag="media"):
+    """A media message with nothing but what each of 50 a second is read for. Of another event it does not decode."""
 
-    event: str
-    media: _Audio | None = None
+    media: _Audio
 
 
 _DECODER = msgspec.json.Decoder(_Message)
@@ -149,11 +148,9 @@ def read_media(payload: bytes) -> MediaMessage:
 def audio_of(payload: bytes) -> bytes | None:
     """The µ-law bytes of a media message; None for all else, good or bad: `read_media` says what that is."""
     try:
-        message = _AUDIO_DECODER.decode(payload)
+        return _AUDIO_DECODER.decode(payload).media.payload
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    media = message.media
-    return media.payload if media is not None and message.event == "media" else None
 
 
 def _read_control(message: _Message) -> MediaMessage:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 import struct
+from array import array
 
 import pytest
 
 from engine.audio import FRAME_BYTES, LINEAR, pcm16_to_mulaw, silence
 from engine.echo import EchoGuard, is_echo_text
-from engine.voice import Voice, VoiceDetector, levels_db, loudness_db
+from engine.voice import Voice, VoiceDetector, levels, loudness_db
+from engine.voice import levels_db as in_db
 
 
 def mulaw(samples: list[float]) -> bytes:
@@ -37,6 +39,10 @@ def echo_of(heard: bytes, delay_ms: float, loss_db: float, seed: int = 1) -> byt
         dull += 0.7 * (LINEAR[code] - dull)
         samples.append(factor * dull + chance.gauss(0, 20))
     return mulaw(samples[: len(heard)])
+
+
+def levels_db(mulaw: bytes) -> array[float]:
+    return in_db(levels(mulaw))
 
 
 def is_known(guard: EchoGuard) -> bool:

@@ -43,8 +43,9 @@ def test_nothing_was_played_yet() -> None:
     playout = Playout()
     begun = {name: getattr(playout, name) for name in Playout.__slots__ if getattr(playout, name)}
     assert begun == {
-        "_least_prebuffer_s": 0.06, "_prebuffer_s": 0.06, "_mark_every_bytes": 1600, "_most_bytes": 240_000,
-        "_prune_at": 2000, "_line_s": inf, "_zero_s": -inf, "_mark_soon": True, "gate": Gate.OPEN,
+        "_least_prebuffer_s": 0.06, "_prebuffer_s": 0.06, "_mark_every_bytes": 1600, "_least_mark_bytes": 1600,
+        "_most_bytes": 240_000, "_prune_at": 2000, "_line_s": inf, "_zero_s": -inf, "_mark_soon": True,
+        "gate": Gate.OPEN,
     }  # fmt: skip
     assert (Playout.REST_S, Playout.MARK_PATIENCE_S, Playout.MOST_PREBUFFER_S) == (1.0, 2.0, 0.42)
     assert Playout.REMEMBERED_BYTES == 1600
