@@ -290,8 +290,12 @@ class ScriptedAgent:
                 else:
                     self._stop()
                     self._say(reply)
-            case "add-message" if order.get("triggerResponseEnabled", True) and self._speech is None:
-                self._answer(self._next_reply(str(order["message"]["content"])))
+            case "add-message" if order.get("triggerResponseEnabled", True):
+                reply = self._next_reply(str(order["message"]["content"]))
+                if self._speech is None:
+                    self._answer(reply)
+                else:
+                    self._waiting.append(reply)  # kept: answered when this speech is over
 
     def _send_text(self, frame: dict[str, Any]) -> None:
         if self._open and not self._is_past(self.plan.hole_after_ms):

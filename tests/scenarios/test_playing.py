@@ -210,6 +210,17 @@ def test_a_word_does_what_it_says(folder: Path, text: str, expected: str) -> Non
     assert [(one.expected, one.happened) for one in outcome.failures] == []
 
 
+def test_keys_over_the_agents_words_are_kept(folder: Path) -> None:
+    """What Vapi is told while it speaks is answered when it has spoken."""
+    text = (
+        "caller: [{says: a table}, {presses: '12#', into: 300ms}, {waits: 12s}]\n"
+        "vapi: [{hears: a table, says: please type your number on the keypad of your telephone}, "
+        "{hears: typed, says: thank you}]\n"
+        "expect: [told vapi: 1 2, heard: thank you]\n"
+    )
+    assert [(one.expected, one.happened) for one in call(folder, text).failures] == []
+
+
 def test_moments(folder: Path) -> None:
     """When each move began, by the tap."""
     outcome = call(
