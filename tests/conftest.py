@@ -11,10 +11,8 @@ from web import pytest_plugin
 from web.logs import set_up_logs
 
 SCENARIOS = "specs/scenarios"
-MEASURES = ("test_bench_media.py", "test_bench_tools.py", "test_bench_webhooks.py", "test_memory.py")  # speed and size
-IN_VIRTUAL_TIME = ("test_storm.py", "test_museum.py")  # one after the other, or real time beside them has no core
 
-pytest_plugins = ["tests.edges"]
+pytest_plugins = ["tests.edges", "tests.passes"]
 
 set_up_logs(level=logging.ERROR)
 # On a fresh checkout the first text takes Hypothesis over a second (it makes its table of characters), and a shared
@@ -29,15 +27,3 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(pytest_plugin, "callscope")
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         config.args.append(str(config.rootpath / SCENARIOS))
-
-
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What measures has the machine to itself; of what only computes for long, no two run at a time."""
-    for item in items:
-        if item.get_closest_marker("slow") is None:
-            continue
-        if item.path.name in MEASURES:
-            item.add_marker("alone")
-        if item.path.name in IN_VIRTUAL_TIME:
-            item.add_marker(pytest.mark.xdist_group("processor"))

@@ -10,7 +10,7 @@ from tests.browser.conftest import RECORDS, PageOpener
 from tests.browser.served import Served
 from tests.web.api.journals import call_id_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("console")]
+pytestmark = pytest.mark.slow
 SERIOUS = ("serious", "critical")
 
 

@@ -11,7 +11,7 @@ from tests.browser.conftest import RECORDS, PageOpener, until_js
 from tests.browser.served import Served
 from tests.web.api.journals import call_id_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("console")]
+pytestmark = pytest.mark.slow
 ONSET_MS = 4460  # of the interruption in the journal that the tests write
 
 

@@ -28,7 +28,7 @@ from web.twins.speech.judge import agent_grammar, texts, transcribe
 from web.twins.speech.voice import speak
 from web.twins.twilio.phone import MOST_HANDSETS
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 EAR = Path(__file__).with_name("handset_ear.js").read_text(encoding="utf-8")
 FIRST_SOUND_MS = 3000
 MOST_BYTES = 300_000

@@ -16,7 +16,7 @@ from tests.browser.served import Served
 from tests.web.api.journals import GREETED, OVER, records_of, whole_call, write
 from web.console.files import PageFiles
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("console")]
+pytestmark = pytest.mark.slow
 FIRST_LOAD_BYTES = 300_000
 CALLS, GOOD, OTHER_AGENT = 24, 6, 5
 

@@ -15,7 +15,7 @@ from tests.browser.conftest import FINISHED, PageOpener, until_js
 from tests.browser.served import Served
 from tests.web.api.journals import GREETED, OVER, call_id_of, records_of, write
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("console")]
+pytestmark = pytest.mark.slow
 MANY = 300
 BUSY_S = 5.0
 WRITE_EVERY_S = 0.25

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PageOpener, until_js
 from tests.browser.served import ask, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 CUTS_IN: list[dict[str, Any]] = [
     {"say": "Eight works."},  # a tool, and a long answer
     {"say": "No thank you, goodbye.", "barge_in_ms": 1800},

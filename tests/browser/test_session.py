@@ -12,7 +12,7 @@ from tests.browser.conftest import OPERATOR, VIEWER, PageOpener
 from tests.browser.served import Served
 from tests.web.api.journals import call_id_of, records_of, whole_call, write
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("console")]
+pytestmark = pytest.mark.slow
 
 
 def test_sign_in_and_out(locked: Served, open_page: PageOpener) -> None:

@@ -19,7 +19,7 @@ from web.twins.speech.ears import hear_now
 from web.twins.speech.grammar import Grammar
 from web.twins.speech.voice import speak
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processor")]
+pytestmark = pytest.mark.slow
 
 AGENT = """
 name: test

@@ -9,7 +9,7 @@ import trio
 
 from web.twins.vapi import VapiTwin
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processor")]
+pytestmark = pytest.mark.slow
 
 
 async def test_the_official_client(twin: VapiTwin, sdk: subprocess.Popen[bytes]) -> None:

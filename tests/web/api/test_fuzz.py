@@ -28,7 +28,6 @@ ENDLESS = "getEvents"  # its answer does not end: test_events
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("processor")
 async def test_whatever_is_asked(tmp_path: Path) -> None:
     """Odd requests, good and bad, to every address: each gets an answer that the document describes."""
     write(tmp_path, whole_call(1), records_of(2, GREETED))

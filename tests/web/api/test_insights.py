@@ -266,7 +266,6 @@ def test_days_and_weeks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("processor")
 def test_fifty_thousand_calls(tmp_path: Path) -> None:
     """Sums over fifty thousand calls of ten turns each take a moment, with filters and without."""
     index = CallsIndex(tmp_path)
