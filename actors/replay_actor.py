@@ -265,7 +265,7 @@ class _Again:
             case e.AgentConnected():
                 self._outside.answers.set()
             case e.AgentLost() | e.AgentEnded() if self._outside.agent is not None:
-                self._end_agent(fact.why if isinstance(fact, e.AgentLost) else fact.reason)
+                self._end_agent(fact, actor)
             case e.CallerHungUp():
                 self._supervisor.status(self._sid, fact.status)
             case e.HandedOver():
@@ -313,14 +313,16 @@ class _Again:
         else:
             actor.bridge.line_closed(fact.reason, stopped=fact.stopped)
 
-    def _end_agent(self, why: str) -> None:
-        agent = self._outside.agent
+    def _end_agent(self, fact: e.AgentLost | e.AgentEnded, actor: CallActor) -> None:
+        agent, why = self._outside.agent, fact.why if isinstance(fact, e.AgentLost) else fact.reason
         assert agent is not None
         if why == "closed by vapi":
             agent.on_closed(1000, "")
         elif why.startswith("socket closed "):
             code, _, reason = why.removeprefix("socket closed ").partition(" ")
             agent.on_closed(int(code), reason)
+        elif vapi.ended_class(why).is_failure is not isinstance(fact, e.AgentLost):
+            actor.post(fact)  # not by Vapi's word: a beat of ours found it silent
         else:
             frame = {"type": "status-update", "status": "ended", "endedReason": why}
             agent.on_text(msgspec.json.encode(frame))

@@ -17,6 +17,7 @@ from engine.journal import Kind, Record, decode, encode
 
 SEEDS = (0, 2, 5, 7, 8, 20, 31, 43, 62, 74)
 AT_ONE_MOMENT = (37, 367, 756)  # a report and a status; the agent and its first words; two deadlines and words
+FOUND_SILENT = (1957,)  # the agent's socket opened, and nothing ever came
 STOOD_STILL = (960,)  # another call's fault stops the event loop between a voice and the hold that it calls for
 
 
@@ -41,7 +42,7 @@ def test_every_journal_can_be_replayed_through_the_engine() -> None:
 
 def test_every_journal_can_be_replayed_through_the_actor() -> None:
     """The same orders at the same milliseconds, through the legs' readers and the real actor."""
-    for records in (*journals(), *journals(AT_ONE_MOMENT), *journals(STOOD_STILL)):
+    for records in (*journals(), *journals(AT_ONE_MOMENT), *journals(STOOD_STILL), *journals(FOUND_SILENT)):
         found = replay_actor(records)
         assert found.same, found
 
