@@ -38,5 +38,6 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]
         return GROUP_OF.get(nodeid.partition("::")[0], nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)  # `-p no:xdist` has no such hook
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     return Together(config, log) if config.getvalue("dist") == "loadgroup" else None
