@@ -29,7 +29,7 @@ from actors.media.frames import MaskPool
 from actors.media.handshake import Answering, Asking, DialFailed
 from actors.media.session import MAX_FRAGMENTS
 from actors.media.statistics import Lag, PlaneStatistics
-from actors.media.transport import Fetched, PlainTransport, TlsSessions, TlsTransport, Transport, prepare
+from actors.media.transport import READ_BYTES, Fetched, PlainTransport, TlsSessions, TlsTransport, Transport, prepare
 from actors.media.wire import SWEEP_S, Limits, MediaWire
 from actors.ports import Doorkeeper, Wire, WireListener
 
@@ -45,6 +45,7 @@ ALONE_S = 0.003  # under load, others' sockets are looked at so often
 GIVE_WAY_S = 0.02  # a tool call with two durable records takes about half of it
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_END = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -222,11 +223,13 @@ class MediaPlane:
             self.wake()
 
     def read_again(self, wire: MediaWire) -> None:
-        self._to_read.append(wire)
-        self.wake()
+        if not wire.is_read_due:
+            wire.is_read_due = True
+            self._to_read.append(wire)
+            self.wake()
 
     def watch(self, wire: MediaWire, *, for_room: bool) -> None:
-        self._epoll.modify(wire.fd, _IN | (_OUT if for_room else 0))
+        self._epoll.modify(wire.fd, wire.watched | (_OUT if for_room else 0))
 
     def forget(self, wire: MediaWire) -> None:
         if self._wires.pop(wire.fd, None) is not None:
@@ -279,6 +282,7 @@ class MediaPlane:
             self._write_and_report()
         backlog, self._to_read = self._to_read, []
         for wire in backlog:
+            wire.is_read_due = False
             self._guarded(wire, wire.read)
         # First all are read, then all is worked on, then all is written: what was said at the same time is heard at the
         # same time, and a peer on this machine is woken once for many frames and not for each (decision 0006).
@@ -315,14 +319,19 @@ class MediaPlane:
             if events != _IN:
                 if events & _OUT:
                     self.flush_later(ready)
-                if events == _OUT:
-                    continue
+                    if events == _OUT:
+                        continue
+                if events & _END:
+                    self.read_again(ready)  # the end stands behind what is read now, and is told only once
             if ready.waits_inside:
                 continue
             data = ready.fetch()
             if type(data) is bytes:
                 fetched.append((ready, data))
-                bytes_in += len(data)
+                size = len(data)
+                bytes_in += size
+                if size >= READ_BYTES:
+                    self.read_again(ready)
             else:
                 others.append((ready, data))
         self.counts.bytes_in += bytes_in
@@ -395,7 +404,7 @@ class MediaPlane:
 
     def _add(self, sock: socket.socket, transport: Transport, handshake: Answering | Asking, peer: str) -> MediaWire:
         fd = sock.fileno()
-        self._epoll.register(fd, _IN)
+        self._epoll.register(fd, transport.watched)
         if not self._wires:
             self._next_sweep = trio.current_time() + SWEEP_S
             self.wake()

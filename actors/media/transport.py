@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from actors.media.statistics import PlaneStatistics
 
-__all__ = ["Fetched", "PlainTransport", "TlsSessions", "TlsTransport", "Transport", "prepare"]
+__all__ = ["READ_BYTES", "Fetched", "PlainTransport", "TlsSessions", "TlsTransport", "Transport", "prepare"]
 
 READ_BYTES = 65_536
 """At most so much is read from one socket before the others have their turn."""
@@ -53,6 +54,10 @@ class Transport(Protocol):
         """The bytes of a message can be taken now (TLS: its handshake is done)."""
 
     @property
+    def watched(self) -> int:
+        """What epoll is to tell of this socket, but for room to write."""
+
+    @property
     def at_once(self) -> Callable[[bytes], int] | None:
         """`send` without any care: errors are the socket's own, `BlockingIOError` too. None: use `send`."""
 
@@ -82,6 +87,9 @@ class Transport(Protocol):
 class PlainTransport:
     __slots__ = ("_receive", "_sock", "at_once")
 
+    # Each arrival is told once: epoll need not ask the socket again whether it has been read dry, half of its work. So
+    # who reads less than there is must come back by themselves (`MediaPlane._fetch`, `MediaWire.read`).
+    watched = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
     ready = True
     owes = False
     at_end = False
@@ -156,6 +164,8 @@ class TlsTransport:
     taken when the first data have come (TLS 1.3 brings tickets after the handshake, as a rule with them) and again at
     the end, for the latest ticket.
     """
+
+    watched = select.EPOLLIN
 
     __slots__ = (
         "_cipher",

@@ -101,12 +101,12 @@ class MediaWire:
         "_ends_after_flush", "_handshake", "_host", "_is_blocked", "_is_dialled", "_is_plain", "_limits", "_listener",
         "_live", "_next_ping", "_outbox", "_ping_number", "_ping_sent_at", "_send_at_once", "_session", "_stage",
         "_transport",
-        "failure", "fd", "fetch", "is_flush_due", "owner", "peer", "shaken", "waits_inside",
+        "failure", "fd", "fetch", "is_flush_due", "is_read_due", "owner", "peer", "shaken", "waits_inside", "watched",
     )  # fmt: skip
 
     def __init__(self, host: Host, fd: int, transport: Transport, handshake: Answering | Asking, peer: str) -> None:
         self.fd, self.peer, self.owner = fd, peer, ""
-        self.is_flush_due = False
+        self.is_flush_due = self.is_read_due = False
         self.shaken = trio.Event()
         """The opening handshake is over: well, or with `failure`."""
         self.failure: DialFailed | None = None
@@ -115,6 +115,7 @@ class MediaWire:
         self._handshake = handshake
         self._is_dialled = isinstance(handshake, Asking)
         self._is_plain = isinstance(transport, PlainTransport)
+        self.watched = transport.watched
         self.fetch = transport.fetch
         """Read the socket once, without a word to anybody; then `take`."""
         self.waits_inside = False
@@ -185,11 +186,14 @@ class MediaWire:
         if self.waits_inside:
             self._take(b"")
             self._after_reading()
+            more = True  # what came meanwhile was told, and nobody looked
         else:
             fetched = self.fetch()
-            if type(fetched) is bytes:
+            if more := type(fetched) is bytes and bool(fetched):
                 self._counts.bytes_in += len(fetched)
             self.take_with_care(fetched)
+        if more and self._stage is not Stage.GONE:
+            self._host.read_again(self)
 
     def take(self, fetched: bytes) -> int:
         """Bytes that `fetch` gave. Nearly always one whole frame of an open wire, so that comes first, in few steps.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import socket
 import statistics
+import struct
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -235,6 +238,45 @@ async def test_a_flood_does_not_starve_the_others(plane: MediaPlane) -> None:
             assert door.recorders[0].binaries
             assert statistics.median(delays) < 0.1
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("said", ["a few words", "more than one read", "more frames than a turn"])
+@pytest.mark.parametrize("ends", ["goes on", "with the last byte", "reset"])
+async def test_nothing_that_is_told_once_is_missed(plane: MediaPlane, said: str, ends: str) -> None:
+    """Epoll tells of an arrival only once: all of it is read, and the end behind it is seen, without another word."""
+    messages = {
+        "a few words": [b"one", b"two"],
+        "more than one read": [bytes([65 + number]) * 50_000 for number in range(8)],
+        "more frames than a turn": [b"%d" % number for number in range(1000)],
+    }[said]
+    stream = b"".join(frame(Opcode.TEXT, message) for message in messages)
+
+    def is_all_there() -> bool:
+        return len(door.last.texts) == len(messages)
+
+    async with open_door(plane) as door, bare_client(door) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+        # While this thread writes, the plane cannot read: all lies ready before it looks, its end too.
+        raw = socket.socket(fileno=os.dup(client.socket.fileno()))
+        while stream:
+            try:
+                stream = stream[raw.send(stream) :]
+            except BlockingIOError:
+                await trio.lowlevel.checkpoint()
+        raw.close()
+        if ends == "with the last byte":
+            client.socket.shutdown(socket.SHUT_WR)
+        await until(is_all_there)
+        assert door.last.texts == messages
+        if ends == "reset":
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.close()
+        if ends == "goes on":
+            await client.send(Opcode.TEXT, b"still here")
+            await until(lambda: door.last.texts[-1] == b"still here")
+        else:
+            await until(lambda: door.last.closings)
+            assert door.last.code == 1006
 
 
 # ---- the end
