@@ -54,10 +54,11 @@ def lived(name: str) -> list[Record]:
     return [decode(encode(record)) for record in outcome.story.records]
 
 
+# Not "jitter": an exported call has no bad line, on which one pause more or less is a phase more or less.
 @pytest.mark.parametrize(
     "name",
     ["happy-path", "cut-in", "double-cut-in", "cough", "hangs-up-mid-tool", "tool-hangs", "silent-caller", "keys",
-     "vapi-drops", "vapi-refuses", "cable-cut", "jitter"],
+     "vapi-drops", "vapi-refuses", "cable-cut"],
 )  # fmt: skip
 def test_an_exported_call_goes_the_same_way_again(name: str, tmp_path: Path) -> None:
     """Booked, cut off, coughed at, or left while a table is looked up: played again, the call has the same phases."""
