@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 FILE = "calls-index.sqlite3"
 BUSY_S = 2.0
 RECORDS_A_READ = 1_000  # a few milliseconds of a thread that shares the interpreter with the calls' sound
-MOST_KEPT = 2_000  # summaries of ended calls in memory: late records mostly come within seconds
+MOST_KEPT = 300  # summaries of ended calls in memory: late records mostly come within seconds, else it is read again
 SILENT_S = 180.0  # a call that writes nothing for so long is not alive: its caller would have been asked three times
 
 _SCHEMA = """

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from functools import partial
 
 import trio
+from hypercorn.config import Config
 from quart import Response, jsonify
 from quart_trio import QuartTrio
 
 from actors.media import MediaPlane
 from actors.ports import Refusal
 from web.front_door import listen, serve
+from web.serve import KEEP_ALIVE_S
 
 ASSISTANT = {"id": "00000000-0000-4000-8000-000000000001", "name": "bench"}
 
@@ -46,6 +48,8 @@ async def run_vapi_rest(
 ) -> None:
     """Serve until cancelled; starts with its base URL. Behind our own door, which cures what stack.md A.3 tells."""
     listeners = await listen("127.0.0.1", 0)
+    config = Config()
+    config.keep_alive_timeout = KEEP_ALIVE_S  # Hypercorn's 5 s end a request that comes just then: one call in a soak
     async with trio.open_nursery() as nursery:
         run = partial(
             serve,
@@ -55,6 +59,7 @@ async def run_vapi_rest(
             doorkeeper=lambda upgrade: Refusal(404),
             is_media=lambda head: False,
             shutdown_trigger=trio.sleep_forever,
+            hypercorn_config=config,
         )
         await nursery.start(run)
         task_status.started(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
