@@ -78,10 +78,8 @@ class ToolRuns:
         self._cut_seen = 0.0
         self._over = False
         self._news = ToolNews(host, home)
-        self._same = SameAgain(host, finish=self._finish)
-        self._undo = ToolUndo(
-            host, self._runs, toolbox=toolbox, runner=runner, home=home, caller=caller, settle=self._settle
-        )
+        self._same = SameAgain(host)
+        self._undo = ToolUndo(host, self._runs, toolbox=toolbox, runner=runner, home=home, caller=caller)
 
     # --- webhooks ----------------------------------------------------------------------------------------------------
 
@@ -221,7 +219,7 @@ class ToolRuns:
             part.over(self._host)
         for run in list(self._runs.values()):
             if run.done.is_set():
-                self._undo.if_untold(run)
+                self._undo.if_untold(run, self._settle)
                 continue
             match ledger.fate(run.effect, run.stage, Happening.HUNG_UP):
                 case Fate.CANCEL:
@@ -278,7 +276,7 @@ class ToolRuns:
         if not await self._wait_allowed(run):
             self._discard(run)
             return None
-        if await self._same.is_the_same_again(run) or self._same.must_be_confirmed(run):
+        if await self._same.is_the_same_again(run, self._finish) or self._same.must_be_confirmed(run, self._finish):
             return None
         tool = run.tool
         assert tool is not None
@@ -408,7 +406,7 @@ class ToolRuns:
             self._post_answered(run, now, ok=ok, goes_on=False)
             self._tell_besides(run)
         if self._over:
-            self._undo.if_untold(run)
+            self._undo.if_untold(run, self._settle)
         if not self._undo.is_possible(run):
             run.forget()
 

@@ -23,10 +23,13 @@ class Finish(Protocol):
 
 
 class SameAgain:
-    """What one call has asked for, by tool and arguments."""
+    """What one call has asked for, by tool and arguments.
 
-    def __init__(self, host: ToolHost, *, finish: Finish) -> None:
-        self._host, self._finish = host, finish
+    `finish` is given with each question and not kept: it is its owner's, and an ended call is freed by counts alone.
+    """
+
+    def __init__(self, host: ToolHost) -> None:
+        self._host = host
         self._asked: dict[tuple[str, bytes], list[ToolRun]] = {}  # the same thing, asked for under several ids
         self._put_at: dict[tuple[str, bytes], float] = {}  # when the model was told to ask the caller first
 
@@ -38,7 +41,7 @@ class SameAgain:
         """Whatever comes is asked for the first time."""
         self._asked.clear()
 
-    async def is_the_same_again(self, run: ToolRun) -> bool:
+    async def is_the_same_again(self, run: ToolRun, finish: Finish) -> bool:
         """Whether it was answered with what came of the same commit, asked for under another id.
 
         The same tool with the same arguments in the same call is one effect, whatever ids the model gives it: after an
@@ -63,7 +66,7 @@ class SameAgain:
                 return False  # runs again, with the same key
             await first.done.wait()
             if first.did_it:
-                self._answer_as(run, first)
+                self._answer_as(run, first, finish)
                 return True
 
     def _counts(self, one: ToolRun, run: ToolRun) -> bool:
@@ -79,7 +82,7 @@ class SameAgain:
         may = run.tool is not None and run.tool.spec.policy.again
         return may and ledger.is_answered(self._host.call, first.settled_at or first.asked_at)
 
-    def _answer_as(self, run: ToolRun, first: ToolRun) -> None:
+    def _answer_as(self, run: ToolRun, first: ToolRun, finish: Finish) -> None:
         assert first.result is not None
         text = first.result.text
         words = ledger.DONE_ALREADY.format(text=text) if first.result.ok else text
@@ -87,9 +90,9 @@ class SameAgain:
         self._host.journal.try_note(
             "ToolSameAgain", {"tool_call_id": run.tool_call_id, "name": run.name, "first": first.tool_call_id}
         )
-        self._finish(run, words, ok=first.result.ok, stage=Stage.DISCARDED)
+        finish(run, words, ok=first.result.ok, stage=Stage.DISCARDED)
 
-    def must_be_confirmed(self, run: ToolRun) -> bool:
+    def must_be_confirmed(self, run: ToolRun, finish: Finish) -> bool:
         """Whether it was answered with a question for the caller instead."""
         if run.tool is None or not run.tool.spec.policy.confirm:
             return False
@@ -104,5 +107,5 @@ class SameAgain:
             del self._put_at[run.identity]
             return False
         self._host.journal.try_note("ToolUnconfirmed", {"tool_call_id": run.tool_call_id, "name": run.name})
-        self._finish(run, words, ok=True, stage=Stage.DISCARDED)
+        finish(run, words, ok=True, stage=Stage.DISCARDED)
         return True

@@ -27,7 +27,6 @@ class ToolUndo:
 
     Args:
         runs: the call's; an undo is one more of them.
-        settle: what is done with an outcome.
     """
 
     def __init__(
@@ -39,9 +38,8 @@ class ToolUndo:
         runner: ToolRunner,
         home: Detached,
         caller: Caller,
-        settle: Settle,
     ) -> None:
-        self._host, self._runs, self._settle = host, runs, settle
+        self._host, self._runs = host, runs
         self._toolbox, self._runner, self._home, self._caller = toolbox, runner, home, caller
 
     def over(self, host: ToolHost) -> None:
@@ -58,8 +56,11 @@ class ToolUndo:
             and run.result.ok
         )
 
-    def if_untold(self, run: ToolRun) -> None:
-        """The caller hung up, and the agent never heard that it was done: take it back."""
+    def if_untold(self, run: ToolRun, settle: Settle) -> None:
+        """The caller hung up, and the agent never heard that it was done: take it back.
+
+        `settle`: what is done with the outcome. It is its owner's and not kept: ended calls are freed by counts alone.
+        """
         if not self.is_possible(run) or run.tool is None or run.result is None:
             return
         undo = self._toolbox.tools.get(run.tool.spec.policy.undo)
@@ -69,11 +70,11 @@ class ToolUndo:
             arguments = {name: value for name, value in given.items() if name in known}
             taken_back = ToolRun(f"{run.tool_call_id}/undo", undo.spec.name, trio.current_time(), undo)
             taken_back.effect, taken_back.arguments, taken_back.ordered = undo.spec.effect, arguments, True
-            if taken_back.tool_call_id not in self._runs and self._home.start(self._take_back, run, taken_back):
+            if taken_back.tool_call_id not in self._runs and self._home.start(self._take_back, run, taken_back, settle):
                 self._runs[taken_back.tool_call_id] = taken_back
         run.forget()
 
-    async def _take_back(self, run: ToolRun, taken_back: ToolRun) -> None:
+    async def _take_back(self, run: ToolRun, taken_back: ToolRun, settle: Settle) -> None:
         """Run the undo: an effect of its own, with its own intent and result."""
         tool = taken_back.tool
         assert tool is not None
@@ -89,7 +90,7 @@ class ToolUndo:
             except Exception as crash:
                 log.exception("undo crashed", tool=tool.spec.name)
                 outcome = Outcome(f"{tool.spec.name} failed ({type(crash).__name__}).", ok=False)
-            await self._settle(taken_back, outcome)
+            await settle(taken_back, outcome)
         self._host.journal.try_note(
             "ToolUndone", {"tool_call_id": run.tool_call_id, "name": run.name, "by": tool.spec.name, "ok": outcome.ok}
         )

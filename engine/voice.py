@@ -47,7 +47,7 @@ def levels_db(row: Iterable[int], step_bytes: int = FRAME_BYTES // 2) -> array[f
     return array("f", [((level & 0xFFFF) - 1) * scale for level in row])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _steps(size: int, step_bytes: int) -> tuple[slice, ...]:
     return tuple(slice(at, at + step_bytes) for at in range(0, size - step_bytes + 1, step_bytes))
 

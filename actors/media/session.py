@@ -23,7 +23,7 @@ from websockets.protocol import CLIENT, OPEN, SEND_EOF, Protocol
 
 from actors.media.frames import BINARY, FIN, MASKED, TEXT, MaskPool, apply_mask, frame_head
 
-__all__ = ["FRAMES_A_TURN", "MAX_FRAGMENTS", "Ending", "Message", "Session", "drain", "library_log"]
+__all__ = ["FRAMES_A_TURN", "MAX_FRAGMENTS", "Ending", "Message", "Session", "drain", "library_log", "release"]
 
 
 Message = tuple[int, bytes]
@@ -60,6 +60,16 @@ def drain(protocol: Protocol) -> tuple[bytes, bool]:
     """What the library wants sent (whole control frames, or an HTTP head), and whether the stream ends after it."""
     writes = protocol.data_to_send()
     return b"".join(writes), SEND_EOF in writes
+
+
+def release(protocol: Protocol) -> None:
+    """Nothing more comes or goes: let go of what holds the protocol as it holds that, its parser and what that raised.
+
+    Otherwise every connection that was is work for the garbage collector, which comes seldom (decision 0006).
+    """
+    protocol.parser.close()
+    protocol.parser_exc = None
+    protocol.handshake_exc = None
 
 
 def _is_utf8(payload: bytes) -> bool:

@@ -26,7 +26,7 @@ from actors.media.failures import log_failure
 from actors.media.frames import BINARY, TEXT, MaskPool
 from actors.media.handshake import Answering, Asking, DialFailed, HandshakeRefused
 from actors.media.outbox import Outbox
-from actors.media.session import Message, Session, drain
+from actors.media.session import Message, Session, drain, release
 from actors.media.statistics import PlaneStatistics
 from actors.media.transport import Fetched, PlainTransport, Transport
 from actors.ports import WireListener
@@ -99,7 +99,8 @@ class MediaWire:
     __slots__ = (
         "_blocked_at", "_broken", "_close_code", "_close_reason", "_controls", "_counts", "_deadline",
         "_ends_after_flush", "_handshake", "_host", "_is_blocked", "_is_dialled", "_is_plain", "_limits", "_listener",
-        "_live", "_next_ping", "_outbox", "_ping_number", "_ping_sent_at", "_send_at_once", "_session", "_stage",
+        "_live", "_next_ping", "_outbox", "_ping_number", "_ping_sent_at", "_protocol",
+        "_send_at_once", "_session", "_stage",
         "_transport",
         "failure", "fd", "fetch", "is_flush_due", "is_read_due", "owner", "peer", "shaken", "waits_inside", "watched",
     )  # fmt: skip
@@ -112,7 +113,8 @@ class MediaWire:
         self.failure: DialFailed | None = None
         self._host, self._transport = host, transport
         self._limits, self._counts = host.limits, host.counts
-        self._handshake = handshake
+        self._handshake: Answering | Asking | None = handshake
+        self._protocol = handshake.protocol
         self._is_dialled = isinstance(handshake, Asking)
         self._is_plain = isinstance(transport, PlainTransport)
         self.watched = transport.watched
@@ -183,6 +185,8 @@ class MediaWire:
 
     def read(self) -> None:
         """What waits inside, or else in the socket."""
+        if self._stage is Stage.GONE:
+            return
         if self.waits_inside:
             self._take(b"")
             self._after_reading()
@@ -192,7 +196,7 @@ class MediaWire:
             if more := type(fetched) is bytes and bool(fetched):
                 self._counts.bytes_in += len(fetched)
             self.take_with_care(fetched)
-        if more and self._stage is not Stage.GONE:
+        if more:
             self._host.read_again(self)
 
     def take(self, fetched: bytes) -> int:
@@ -388,11 +392,14 @@ class MediaWire:
     # ---- the opening handshake
 
     def _shake(self, data: bytes) -> None:
+        handshake = self._handshake
+        if handshake is None:
+            return
         try:
-            opened = self._handshake.feed(data)
+            opened = handshake.feed(data)
         except HandshakeRefused as refusal:
             log.info("media.refused", status=refusal.status, peer=self.peer)
-            answer, _ = drain(self._handshake.protocol)
+            answer, _ = drain(self._protocol)
             self._end_handshake()
             self._counts.refused += 1
             self._post((answer or _BAD_REQUEST, True))
@@ -406,7 +413,7 @@ class MediaWire:
             self._opened(*opened)
 
     def _opened(self, listener: WireListener, rest: bytes) -> None:
-        protocol, limits = self._handshake.protocol, self._limits
+        protocol, limits, self._handshake = self._protocol, self._limits, None
         self._post(drain(protocol))
         max_bytes = limits.max_dialled_message_bytes if self._is_dialled else limits.max_message_bytes
         self._session = Session(
@@ -550,6 +557,8 @@ class MediaWire:
         if self._stage is not Stage.GONE:
             self._stage, self._live = Stage.GONE, None
             self._find_way()
+            release(self._protocol)
+            self._session = self._handshake = None
             self._outbox.clear()
             self._host.forget(self)
             if by_reset:

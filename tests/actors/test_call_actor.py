@@ -387,12 +387,12 @@ async def test_an_ended_call_is_freed_at_once(autojump_clock: MockClock, house: 
             caller.hang_up()
             await until(lambda: not house.supervisor.live)
             caller.wire.peer_closes()
-            gone.append(weakref.ref(caller.actor))
+            gone += [weakref.ref(caller.actor), weakref.ref(caller.actor.tools)]
             house.callers.clear()
             house.plane.dialled.clear()
             del caller
         await trio.sleep(30)  # the last task of the last call has gone
-        assert [actor() for actor in gone[:-1]] == [None, None]
+        assert [part() for part in gone[:-2]] == [None] * 4
     finally:
         gc.enable()
     assert house.supervisor.remembered == 3
