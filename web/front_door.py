@@ -160,7 +160,11 @@ def _answering_to_the_end(app: Asgi) -> Asgi:
 async def _http_connection(
     app: Any, config: Config, state: LifespanState, context: WorkerContext, stream: trio.SocketStream
 ) -> None:
-    await TCPServer(app, config, context, ConnectionState(state.copy()), cast(Any, stream))
+    server = TCPServer(app, config, context, ConnectionState(state.copy()), cast(Any, stream))
+    try:
+        await server
+    finally:
+        vars(server).clear()  # it and its protocol hold each other: a soak found a thousand waiting for the collector
 
 
 HttpHandler = Callable[[WorkerContext, trio.SocketStream], Awaitable[None]]
