@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import socket
@@ -17,6 +18,8 @@ import httpx
 import pytest
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.tcp_server import TCPServer
 from quart import ResponseReturnValue, request
 from quart_trio import QuartTrio
 from structlog.testing import CapturingLogger
@@ -296,6 +299,24 @@ async def test_an_idle_connection_times_out_after_its_request() -> None:
             await client.stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: %s\r\n\r\n" % wish)
             with trio.fail_after(3):
                 assert (await client.read_to_end()).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_connection_that_is_over_is_freed_at_once() -> None:
+    """By reference counts alone: what waits for the collector is memory that grows with every call."""
+
+    def alive() -> int:
+        return sum(isinstance(one, (TCPServer, H11Protocol)) for one in gc.get_objects())
+
+    async with open_house() as house:
+        assert await house.get() == 200
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                assert await house.get() == 200
+            await until(lambda: alive() <= 1)  # the last may still be closing
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("path", ["/endless", "/huge"])
