@@ -18,7 +18,8 @@ from engine.audio import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, SILENCE_FRAME, dur
 from engine.certificate import Certificate
 from engine.echo import EchoGuard
 from engine.heard import AgentWords, Heard, note
-from engine.playout import Audio, Cut, Done, Gate, Mark, Move, Playout, Started
+from engine.playout import Playout
+from engine.playout_moves import Audio, Cut, Done, Gate, Mark, Move, Started
 from engine.recording import Ears, HeardModel
 from engine.turns import judge_for
 from engine.voice import Voice, VoiceDetector, levels, levels_db, loudness_db
@@ -61,8 +62,8 @@ class Bridge:
         "_caller", "_caller_at", "_certificate", "_clock", "_early", "_ears", "_echo", "_echo_due", "_echoes", "_heard",
         "_interruptions", "_judge", "_line", "_line_given_back", "_line_over", "_note", "_odd_ms", "_onset_at",
         "_onset_line_ms", "_onset_told_at", "_playout", "_post", "_pre_roll", "_quiet_until", "_said", "_saying",
-        "_spoke_early", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id", "early_dropped_ms",
-        "frames_in", "frames_out",
+        "_spoke_early", "_tail", "_tap", "_told_utterance", "_voice", "_words", "_writer", "call_id",
+        "early_dropped_ms", "frames_in", "frames_out",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +92,7 @@ class Bridge:
         self._agent_bytes = 0  # audio of the agent that the words do not know of yet
         self._saying = 0  # the agent's utterance that is being heard
         self._told_utterance = 0  # up to this one it is written down what was heard
+        self._tail: tuple[int, Heard, float] | None = None  # the utterance before, while its end is yet to be heard
         self._echo: EchoGuard | None = EchoGuard() if turns.echo_guard else None
         self._echoes = False  # the agent is known to come back
         self._echo_due = 0.0  # when to look whether it still does
@@ -202,8 +204,9 @@ class Bridge:
             self._pre_roll.pop(0)
 
     def settle(self) -> None:
-        """Bring the recording and the certificates up to now: the call is over."""
+        """Bring the recording, the words and the certificates up to now: the call is over."""
         self.settle_recording()
+        self._tell_tail(self._playout.tail_ms(self._clock()))
         if self._certificate is not None:
             self._write_down(self._certificate, self._clock())
 
@@ -234,8 +237,11 @@ class Bridge:
             self._line_over = True
             ours = self._line_given_back  # we closed it: nothing is lost
             why = "given back to Twilio" if ours else reason
-            if self._playout.busy and self._saying:
-                self._tell_cut(self._playout.drop(self._clock()))
+            if self._playout.busy and (self._saying or self._tail is not None):
+                cut = self._playout.drop(self._clock())
+                self._tell_tail(cut.tail_ms)
+                if self._saying:
+                    self._tell_cut(cut)
             self._post(e.StreamEnded(at=self._clock(), reason=why, stopped=stopped or ours))
         self._line = None
 
@@ -360,7 +366,11 @@ class Bridge:
             self._cut(now, cut, held=False)
         if self._certificate is not None:
             self._certificate.decide(now, "dropped", reason, words)
-        return self._tell_cut(cut) if waits and not was_ours else None
+        tail = self._tell_tail(cut.tail_ms)
+        heard = self._tell_cut(cut) if waits and not was_ours else None
+        if tail is None or not tail.cut:
+            return heard
+        return Heard(tail.text, f"{tail.generated} {heard.generated if heard else ''}".strip(), cut=True)
 
     def keep(self) -> None:
         """What the agent says from now on is new."""
@@ -423,20 +433,34 @@ class Bridge:
         words = self._told_audio()
         self._told_utterance = cut.utterance
         self._saying = 0
-        of_ms = cut.heard_ms + cut.unheard_ms
+        of_ms = cut.heard_ms + max(0.0, cut.unheard_ms - cut.tail_ms)
         heard = words.cut(cut.heard_ms, of_ms, cut.utterance)
         policy = self._judge.heard_policy(heard.generated)
         self._note("AgentHeard", note(cut.utterance, heard, heard_ms=cut.heard_ms, of_ms=of_ms, policy=policy))
         return heard
 
-    def _tell_whole(self, utterance: int, of_ms: float) -> None:
-        """Write down that an utterance was heard to its end."""
+    def _tell_whole(self, utterance: int, of_ms: float, tail_ms: float = 0.0) -> None:
+        """Write down that an utterance was heard to its end; or will be, when `tail_ms` more were heard."""
         self._saying = 0
         if utterance > self._told_utterance:
             self._told_utterance = utterance
-            heard = self._told_audio().done(of_ms, utterance)
-            policy = self._judge.heard_policy(heard.generated)
-            self._note("AgentHeard", note(utterance, heard, heard_ms=of_ms, of_ms=of_ms, policy=policy))
+            self._tell_tail()
+            self._tail = utterance, self._told_audio().done(of_ms, utterance), of_ms
+            self._quiet_until = 0.0
+            if tail_ms <= 0:
+                self._tell_tail()
+
+    def _tell_tail(self, unheard_ms: float = 0.0) -> Heard | None:
+        """Write down the utterance before the present one: heard to its end, or but for so much."""
+        if self._tail is None:
+            return None
+        (utterance, heard, of_ms), self._tail = self._tail, None
+        heard_ms = max(0.0, of_ms - unheard_ms)
+        if unheard_ms > 0:
+            heard = heard.until(heard_ms)
+        policy = self._judge.heard_policy(heard.generated)
+        self._note("AgentHeard", note(utterance, heard, heard_ms=heard_ms, of_ms=of_ms, policy=policy))
+        return heard
 
     def _write_down(self, certificate: Certificate, now: float) -> None:
         self._certificate = None
@@ -493,6 +517,8 @@ class Bridge:
         moves = self._playout.tick(now)
         if moves:
             self._make(moves)
+        if self._tail is not None and self._playout.tail_ms(now) <= 0:
+            self._tell_tail()
         if self._echoes and now >= self._echo_due:
             self._learn_echo(now)  # what was learned from one stretch may have been chance
         if self._certificate is not None and self._certificate.is_complete(now):
@@ -503,7 +529,7 @@ class Bridge:
             if not self._agent_came and now - self._agent_opened_at > AGENT_SILENT_S:
                 self._agent_over = True
                 self._post(e.AgentLost(at=now, why=f"silent for {AGENT_SILENT_S:g} s after the socket opened"))
-            if self._agent_came and not self._echoes and self._certificate is None:
+            if self._agent_came and not self._echoes and self._certificate is None and self._tail is None:
                 self._quiet_until = self._caller_at + SILENT_GAP_S
 
     def outlive(self, post: Callable[[e.Event], None]) -> None:
@@ -546,7 +572,7 @@ class Bridge:
                         line.send_text(writer.mark(name))
                 case Started(utterance, ours):
                     if self._saying:
-                        self._tell_whole(self._saying, self._playout.last_ms)
+                        self._tell_whole(self._saying, self._playout.last_ms, self._playout.tail_ms(self._clock()))
                     if not ours:
                         self._saying = utterance
                         self._told_audio().utterance_began(utterance)

@@ -1,7 +1,8 @@
 """Vapi's REST side by httpx and msgspec (vapi.md §2 to §4, §11). Its SDK is asyncio inside: only a judge in tests.
 
-`POST /call` has no idempotency key. It is tried again only where the first try cannot have made a call: the connection
-failed, or Vapi said 429 or 5xx. After a time-out of the answer the call may exist, and another would be an orphan.
+`POST /call` has no idempotency key. It is tried again where the first try has hardly made a call: no connection, one
+that was closed without an answer (mostly a kept one that the other side gave up in that very moment), or Vapi said 429
+or 5xx. After a time-out of the answer the call most likely exists, and another would be an orphan.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ FIRST_PAUSE_S = 0.25
 READY_PAUSE_S = 0.2
 CONFIRMATIONS = 2  # one lucky replica is not all of them
 MOST_WORDS = 300
+_UNANSWERED = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
 _RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
@@ -137,7 +139,7 @@ class VapiRest:
                 headers={**self._headers, **({} if body is None else {"Content-Type": "application/json"})},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=3.0),
             )
-        except (httpx.ConnectError, httpx.ConnectTimeout) as lost:
+        except _UNANSWERED as lost:
             raise VapiTrouble(f"{what}: {type(lost).__name__}", retry=True) from lost
         except httpx.HTTPError as lost:
             raise VapiTrouble(f"{what}: {type(lost).__name__}", retry=method == "GET") from lost

@@ -10,7 +10,8 @@ import sys
 from array import array
 
 SAMPLE_RATE_HZ = 8000
-BYTES_PER_MS = SAMPLE_RATE_HZ // 1000
+BYTES_PER_S = SAMPLE_RATE_HZ
+BYTES_PER_MS = BYTES_PER_S // 1000
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * BYTES_PER_MS
 SILENCE_BYTE = 0xFF  # what Twilio sends for silence; 0x00 would be a full-scale pop

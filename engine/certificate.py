@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.playout import Cut
+from engine.playout_moves import Cut
 
 PROOF_S = 1.0  # a proof mark later than this is not waited for
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -30,6 +30,14 @@ class Heard:
     text: str
     generated: str
     cut: bool
+    ends: tuple[tuple[int, float], ...] = field(default=(), compare=False, repr=False)
+    """Of each word that was heard: how many characters end with it, and after how many milliseconds."""
+
+    def until(self, heard_ms: float) -> Heard:
+        """What is left of it when the sound broke off after so much, though it had been taken to be heard whole."""
+        chars = max((chars for chars, end_ms in self.ends if end_ms <= heard_ms + FRAME_MS / 2), default=0)
+        text = self.text[:chars].strip()
+        return Heard(text, self.generated, cut=text != self.generated)
 
     @property
     def unheard(self) -> str:
@@ -185,6 +193,8 @@ class AgentWords:
             self._tell_part(speech, min(max(heard_ms - before_ms, 0.0), part_ms), part_ms, dropped=dropped)
             for speech, before_ms, part_ms in (self._parts(begun, of_ms) if dropped else [(begun, 0.0, of_ms)])
         ]
+        if not dropped:
+            return parts[0]
         first_cut = next((index for index, one in enumerate(parts) if one.cut), len(parts))
         text = " ".join(one.text for one in parts[: first_cut + 1] if one.text)
         return Heard(text, " ".join(one.generated for one in parts if one.generated), cut=first_cut < len(parts))
@@ -223,14 +233,20 @@ class AgentWords:
             heard = _rest(words, ends, until_ms, of_ms)
         end_char = max(spent_chars, words[heard - 1].end_char if heard else 0)
         told = text[spent_chars:end_char].strip()
+        left = end_char - len(text[spent_chars:end_char].lstrip())
+        told_ends = tuple(
+            (word.end_char - left, end_ms - speech.spent_ms)
+            for word, end_ms in zip(words[:heard], ends, strict=False)
+            if word.end_char > left
+        )
         if speech.over or dropped:
             speech.done = True
             generated = text[spent_chars:].strip()
-            return Heard(told, generated, cut=told != generated)
+            return Heard(told, generated, cut=told != generated, ends=told_ends)
         speech.spent_ms, speech.spent_chars = until_ms, end_char
         if heard < len(words):
             speech.rests.append((words[heard].starts, until_ms))
-        return Heard(told, told, cut=False)
+        return Heard(told, told, cut=False, ends=told_ends)
 
 
 def _rest(words: Sequence[Word], ends: Sequence[float], until_ms: float, of_ms: float) -> int:

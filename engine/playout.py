@@ -20,85 +20,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from math import ceil, floor, inf
+from math import inf
+from typing import Final
 
-from engine.audio import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ, duration_ms, padded
+from engine.audio import BYTES_PER_MS, BYTES_PER_S, FRAME_BYTES, FRAME_MS, duration_ms, padded
+from engine.playout_moves import Audio, Cut, Done, Gate, Mark, Move, Started
+from engine.taken_back import TakenBack
 from engine.voice import is_silent
 
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """Send this to Twilio: whole frames."""
-
-    mulaw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Send this mark after the audio before it."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    utterance: int
-    ours: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    utterance: int
-    heard_ms: float
-    ours: bool = False
-
-
-Move = Audio | Mark | Started | Done
-BYTES_PER_S = SAMPLE_RATE_HZ
-_NOT_YET = 0.001  # of a frame
 _DRIFT_S = 0.001  # a mark: two clocks never go at quite the same pace
-
-
-def _slot(line_s: float) -> int:
-    """Between which two of the caller's frames a moment of the line's clock lies: no jitter can change that."""
-    return floor(line_s * BYTES_PER_S / FRAME_BYTES + _NOT_YET)
-
-
-class Gate(Enum):
-    OPEN = "open"
-    HELD = "held"
-    SHUT = "shut"
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where the caller's ear was when the agent fell silent: in which utterance, how much of it heard, how much not.
-
-    `since_line_ms` and `until_line_ms`: when the last unbroken stretch of it was heard, by the line's clock.
-    """
-
-    utterance: int
-    heard_ms: float
-    unheard_ms: float
-    since_line_ms: float | None = None
-    until_line_ms: float | None = None
-
-
-@dataclass(slots=True)
-class _Held:
-    """What `hold` took back, until the mark behind its `clear` tells where the ear really was."""
-
-    utterance: int
-    sent_bytes: int
-    taken_bytes: int
-    unheard_ms: float
-    zero_s: float  # by the line's clock, when the ear was at the utterance's start, …
-    is_known: bool  # … by a mark, or else by our own clock
-    since_bytes: int  # where in the utterance this unbroken stretch began
-    marks: dict[str, int]  # that were not back: how far into the utterance
-    back: list[tuple[float, int]] = field(default_factory=list)  # by the line's clock
-    waits: bool = True  # it can still be put right
 
 
 @dataclass(slots=True)
@@ -133,11 +63,11 @@ class Playout:
         "quiet_until", "stale_ms", "utterance",
     )  # fmt: skip
 
-    REST_S = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
-    MARK_PATIENCE_S = 2.0  # a mark this much later than its audio will not come any more
-    MOST_PREBUFFER_S = 0.42
-    MOST_MARK_MS = 400
-    REMEMBERED_BYTES = 10 * FRAME_BYTES  # of what was heard, by the clock: it may be wrong by the line's jitter
+    REST_S: Final = 1.0  # an utterance that Vapi never says is over is taken to be, after so long without sound
+    MARK_PATIENCE_S: Final = 2.0  # a mark this much later than its audio will not come any more
+    MOST_PREBUFFER_S: Final = 0.42
+    MOST_MARK_MS: Final = 400
+    REMEMBERED_BYTES: Final = 10 * FRAME_BYTES  # of what was heard, by the clock: it may be wrong by the line's jitter
 
     def __init__(self, *, prebuffer_ms: int = 60, mark_every_ms: int = 200, most_ms: int = 30_000) -> None:
         self._least_prebuffer_s = self._prebuffer_s = prebuffer_ms / 1000
@@ -185,7 +115,7 @@ class Playout:
         self._since_bytes = 0  # from here on Twilio had no gap that we know of
         self._zero_is_known = False  # by a mark; else it is the soonest that it can have been
         self._mark_soon = True  # after a start or a gap: where the ear is, is not known
-        self._held: _Held | None = None
+        self._held: TakenBack | None = None
         self._free_bytes = 0  # so much may pass before there is more to do than to count it; 0: to be looked at
         self.quiet_until = 0.0
         """`tick` has nothing to do before that, unless something else is called that changes more than `passes`."""
@@ -324,14 +254,14 @@ class Playout:
         Twilio must be told by the caller of this: `last_mark`, if there is one, and then `clear`, which sends it back.
         """
         self._stirred()
-        heard_ms = self.heard_ms(now)
+        heard_ms, tail_ms = self.heard_ms(now), self.tail_ms(now)
         self.last_mark = ""
         if self.gate is OPEN:
             if self._sent_bytes > self._marked_bytes:
                 self.last_mark = self._next_mark()
             self._take_back(now)
             self.gate = HELD
-        return Cut(self.utterance, heard_ms, self.unheard_ms)
+        return Cut(self.utterance, heard_ms, self.unheard_ms, tail_ms=tail_ms)
 
     def drop(self, now: float, *, guard_s: float = 0.0) -> Cut:
         """Forget everything, and what still comes for `guard_s`; after that the gate is held."""
@@ -378,7 +308,7 @@ class Playout:
         self._held = None
         if self._running:
             marks = dict(self._outstanding)
-            self._held = _Held(
+            self._held = TakenBack(
                 self.utterance,
                 self._sent_bytes,
                 unplayed,
@@ -430,34 +360,15 @@ class Playout:
         held, self._held = self._held, None
         if held is None:
             return None
-        zero_s, is_known = held.zero_s, held.is_known
-        reached, most = 0, held.sent_bytes
-        line_s = min((at_s for at_s, position in held.back if position == most), default=line_s)  # `clear` sent it back
-        slot = _slot(line_s)
-        for at_s, position in held.back:
-            if _slot(at_s) >= slot:  # together with the last one: `clear` sent it back too
-                most, line_s = min(most, position), min(line_s, at_s)
-            elif position > reached:
-                reached = position
-                if not is_known:
-                    zero_s, is_known = at_s - position / BYTES_PER_S, True
-        if not is_known:
-            zero_s += self._rtt_s if self._rtt_s is not None else -inf
-        if zero_s == -inf:
+        found = held.ear(line_s, self._rtt_s)
+        if found is None:
             return None
-        frames = ceil((line_s - zero_s) * BYTES_PER_S / FRAME_BYTES - _NOT_YET)  # what was begun was heard to its end
-        ear = min(frames * FRAME_BYTES, most)  # below 0: what was still heard is what was before this utterance
-        if reached:
-            ear = max(ear, reached)
-        heard = max(ear, 0)
+        ear, zero_s = found
         more = held.sent_bytes - ear - held.taken_bytes
         if held.waits and self._running and self.utterance == held.utterance and self.gate is HELD:
             self._take(min(max(more, -self._kept_bytes), self._log_bytes))
             self._marked_bytes = self._heard_bytes = self._sent_bytes  # all of that was heard: no mark need tell
-        unheard_ms = max(0.0, held.unheard_ms + duration_ms(more))
-        since_ms = zero_s * 1000 + held.since_bytes / BYTES_PER_MS
-        until_ms = zero_s * 1000 + ear / BYTES_PER_MS
-        return Cut(held.utterance, duration_ms(heard), unheard_ms, since_ms, until_ms)
+        return held.cut(ear, zero_s)
 
     @property
     def unheard_ms(self) -> float:
@@ -532,6 +443,10 @@ class Playout:
             return 0.0
         by_clock = self._sent_bytes - self._unplayed_bytes(now)
         return duration_ms(max(0, by_clock, self._heard_bytes))
+
+    def tail_ms(self, now: float) -> float:
+        """How much is yet to be heard of what was sent before the present utterance."""
+        return duration_ms(max(0, self._unplayed_bytes(now) - self._sent_bytes)) if self._running else 0.0
 
     def hearing(self, now: float) -> bytes:
         """The 20 ms that the caller hears now; empty when there is nothing."""

@@ -13,6 +13,7 @@ import struct
 from collections import OrderedDict, deque
 from itertools import accumulate, count
 from operator import sub
+from typing import Final
 
 from engine.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE_BYTE, duration_ms
 
@@ -62,7 +63,7 @@ class HeardModel:
         most_ms: more than this never waits; what is too much is dropped from the end and counted in `dropped_ms`.
     """
 
-    REMEMBERED_EPOCHS = 64  # a call has one utterance every few seconds; nobody asks for one a minute old
+    REMEMBERED_EPOCHS: Final = 64  # a call has one utterance every few seconds; nobody asks for one a minute old
 
     def __init__(self, *, most_ms: int = 120_000) -> None:
         self.most_bytes = most_ms * BYTES_PER_MS

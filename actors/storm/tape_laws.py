@@ -76,12 +76,7 @@ def _of_keys(call: StormCall) -> Iterator[LawBroken]:
 
 def _of_words(call: StormCall, lived: Lived, slack_ms: float) -> Iterator[LawBroken]:
     """The record of the conversation has no more words than were heard, and none that this agent did not say."""
-    # What is told as the next speech comes in is told too soon when sound came faster than it is heard: left out.
-    notes = [
-        record
-        for record, after in pairwise(call.records)
-        if record.name == "AgentHeard" and after.name != "UtteranceStarted"
-    ]
+    notes = [record for record in call.records if record.name == "AgentHeard"]
     if not notes or call.plan.tells_words or call.kinds & UNTOLD:
         return
     heard_ms = sum(run.ms for run in lived.tap.runs if run.is_agent or run.ms < LINE_MS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.certificate import PROOF_S, Certificate
-from engine.playout import Cut
+from engine.playout_moves import Cut
 
 CUT = Cut(utterance=3, heard_ms=1234.56, unheard_ms=789.04)
 

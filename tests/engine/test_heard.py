@@ -52,6 +52,18 @@ def test_all_was_heard() -> None:
     assert words.done(4000) == Heard(BISTRO, BISTRO, cut=False)
 
 
+@given(st.sampled_from(SPOKEN), st.integers(0, 4600))
+def test_what_was_taken_to_be_heard_may_be_cut_after_all(text: str, heard_ms: int) -> None:
+    """The next speech had begun to leave while this one still played: the same words as if it had been cut at once."""
+    at_once, after_all = AgentWords(), AgentWords()
+    for words in (at_once, after_all):
+        speech(words, text, ms=4600)
+    cut = at_once.cut(heard_ms, 4600)
+    whole = after_all.done(4600, 1)
+    assert whole == Heard(text, text, cut=False)
+    assert heard_ms >= 4580 or whole.until(heard_ms) == cut
+
+
 def test_a_part_was_heard() -> None:
     """Cut between two words, and what was not heard is the rest."""
     words = AgentWords()

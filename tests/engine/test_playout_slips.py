@@ -7,16 +7,8 @@ from math import inf
 import pytest
 
 from engine.audio import FRAME_BYTES, silence
-from engine.playout import (
-    Audio,
-    Cut,
-    Done,
-    Gate,
-    Mark,
-    Move,
-    Playout,
-    Started,
-)
+from engine.playout import Playout
+from engine.playout_moves import Audio, Cut, Done, Gate, Mark, Move, Started
 
 
 def numbered(ms: int, first: int = 0) -> bytes:

@@ -31,7 +31,7 @@ from engine.pace import (
 )
 from engine.phrases import Kind as Says
 from engine.phrases import PhraseBook, normalise
-from engine.playout import Cut
+from engine.playout_moves import Cut
 from engine.tools import ToolEffect
 
 

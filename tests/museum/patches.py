@@ -24,7 +24,8 @@ from engine.errors import BadMessage
 from engine.heard import AgentWords, Heard
 from engine.phases import Phase
 from engine.phrases import Kind, PhraseBook
-from engine.playout import Move, Playout
+from engine.playout import Playout
+from engine.playout_moves import Move
 from engine.recording import Ears
 from engine.turns import Due
 from engine.wire import signatures, twilio
