@@ -161,7 +161,8 @@ def agent_file(file: ScenarioFile, folder: Path) -> Path:
     beside = loaded.path.parent.resolve()
     twin = twin_plan(scenario, loaded.agent)
     replies = [_hearing(reply, _spoken(scenario)) for reply in twin.replies]
-    data["twin"] = msgspec.to_builtins(msgspec.structs.replace(twin, replies=replies, caller=[]))
+    backend = str(beside / twin.backend) if twin.backend else twin.backend
+    data["twin"] = msgspec.to_builtins(msgspec.structs.replace(twin, replies=replies, caller=[], backend=backend))
     if isinstance(data.get("assistant"), dict):
         data["assistant"]["firstMessage"] = greeting(scenario, loaded.agent)
     tools = data.get("tools")

@@ -55,9 +55,10 @@ async def test_a_call_is_created(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [error(429), error(500), error(503), error(400, "Over Concurrency Limit"), httpx.ConnectError("refused")],
-    ids=["429", "500", "503", "concurrency", "refused"],
-)
+    [error(429), error(500), error(503), error(400, "Over Concurrency Limit"), httpx.ConnectError("refused"),
+     httpx.RemoteProtocolError("closed"), httpx.ReadError("reset")],
+    ids=["429", "500", "503", "concurrency", "refused", "closed", "reset"],
+)  # fmt: skip
 async def test_what_is_safe_to_try_again_is_tried_again(autojump_clock: MockClock, trouble: Answer) -> None:
     """Once it works it works; if it never does, the deadline ends it."""
     assert (await vapi(trouble, trouble, OK).create_call({}, deadline_s=4)).id == "c1"

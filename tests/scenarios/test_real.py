@@ -80,6 +80,20 @@ vapi: [{greets: Hello you}, {hears: nine, says: At nine then.}]
     assert yaml.safe_load(path.read_text("utf-8"))["name"] == yaml.safe_load(AGENT)["name"]
 
 
+def test_the_backend_of_the_twins(tmp_path: Path) -> None:
+    """It stands beside the agent's own file, not beside the one that is played."""
+    (tmp_path / "desk").mkdir()
+    beside = desk(tmp_path / "desk")
+    (beside / "backend.py").write_text("app = None\n", encoding="utf-8")
+    agent = beside / "agent.yaml"
+    data = yaml.safe_load(agent.read_text("utf-8"))
+    agent.write_text(yaml.safe_dump({**data, "twin": {**(data.get("twin") or {}), "backend": "backend.py"}}), "utf-8")
+    text = "scenario: x\ncaller: [{says: hello}]\nvapi: [{greets: Hello you}]\n"
+    (tmp_path / "played").mkdir()
+    path = agent_file(loaded(beside, text + END), tmp_path / "played")
+    assert load_agent(path).agent.twin.backend == str(beside / "backend.py")
+
+
 def record(seq: int, kind: Kind, name: str, /, **data: Any) -> Record:
     return Record("call-1", seq, seq * 1000.0, 0.0, kind, name, data)
 

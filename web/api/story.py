@@ -107,7 +107,9 @@ class _Teller:
 
     def _what_was_lost(self, data: Mapping[str, Any]) -> str:
         unheard_ms = _number(data, "unheard_ms")
-        return f"; {unheard_ms / 1000:.1f} s of what it was saying were not heard" if unheard_ms else ""
+        if unheard_ms is None or unheard_ms < 50:
+            return ""
+        return f"; {unheard_ms / 1000:.1f} s of what it was saying were not heard"
 
     def _what_was_kept(self, at_ms: float | None) -> str:
         """What a tool had done by then stays done, though the caller did not hear of it."""
