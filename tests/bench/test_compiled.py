@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 TESTS = (
     "tests/engine/test_playout.py", "tests/engine/test_playout_slips.py", "tests/engine/test_recording.py",
     "tests/engine/test_voice.py", "tests/actors/media", "tests/actors/test_call_actor.py", "tests/actors/world",
-    "tests/stories",
+    "tests/stories/test_field_bugs.py",
 )  # fmt: skip
 TESTS_S = 400.0
 
