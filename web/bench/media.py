@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,6 +100,7 @@ class Result:
     ours: dict[str, float] = field(default_factory=dict)
     peers: dict[str, dict[str, float]] = field(default_factory=dict)
     ratio: dict[str, float] = field(default_factory=dict)
+    ratio_compiled: dict[str, float] = field(default_factory=dict)  # as `ratio`, of the compiled wheel
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     readings: list[dict[str, Any]] = field(default_factory=list)
@@ -187,7 +188,7 @@ class MediaBench:
                 await driver.hang_up()
                 await trio.sleep(SETTLE_S)
         for name, readings in seen.items():
-            known = self.result.ours if name == "callscope" else self.result.peers.setdefault(name, {})
+            known = self._known(name)
             known["us_per_frame"] = round(median(reading.us_per_frame for reading in readings), 2)
             known["cost_calls"] = readings[0].calls
             known["latency_ms_p50_at_cost"] = median(reading.latency_ms.get("p50", 0.0) for reading in readings)
@@ -231,15 +232,15 @@ class MediaBench:
             if contender.name in ("node", "compiled") and self.plan.workers == 0:
                 continue  # the quick run has no time for them
             best, memory_kb = await self._ramp(driver, contender, steps)
-            known = self.result.ours if contender.name == "callscope" else self.result.peers[contender.name]
+            known = self._known(contender.name)
             known["calls_per_core"] = best.calls if best else 0
             if best:
                 known |= {f"latency_ms_{name}": round(ms, 2) for name, ms in best.latency_ms.items()}
                 known["kb_per_call"] = round(memory_kb, 1)
             await driver.hang_up()
             await trio.sleep(SETTLE_S)
-            if contender.name == "callscope" and best:
-                await self._clear(driver, contender, best.calls)
+            if contender.name in ("callscope", "compiled") and best:
+                known |= await self._clear(driver, contender, best.calls)
 
     async def _ramp(self, driver: Driver, contender: Contender, steps: tuple[int, ...]) -> tuple[Reading | None, float]:
         """Add calls until it gets too late. The last good reading, and the memory of a call by then."""
@@ -273,15 +274,15 @@ class MediaBench:
 
     # ---- how soon the agent is silenced
 
-    async def _clear(self, driver: Driver, contender: Contender, calls: int) -> None:
-        self._say(f"interruptions at {calls} calls")
+    async def _clear(self, driver: Driver, contender: Contender, calls: int) -> dict[str, float]:
+        self._say(f"{contender.name}: interruptions at {calls} calls")
         await driver.open_calls(contender, calls)
         await trio.sleep(SETTLE_S)
         seen = await driver.measure(self.plan.clear_s, interrupt_every_s=5.0)
         await driver.hang_up()
         await trio.sleep(SETTLE_S)
         clears = seen["clear_us"]
-        self.result.ours |= {
+        return {
             "clear_ms_p50": round(clears.get("p50", 0.0) / 1000, 2),
             "clear_ms_p99": round(clears.get("p99", 0.0) / 1000, 2),
             "clear_ms_max": round(clears.get("max", 0.0) / 1000, 2),
@@ -307,10 +308,24 @@ class MediaBench:
                 self.result.ours["workers_latency_ms_p99"] = round(best.latency_ms["p99"], 2)
                 self.result.ours["workers_kb_per_call"] = round(memory_kb, 1)
 
+    def _known(self, name: str) -> dict[str, float]:
+        return self.result.ours if name == "callscope" else self.result.peers.setdefault(name, {})
+
     def _ratios(self) -> None:
-        mine = self.result.ours
-        for name, known in self.result.peers.items():
-            if known.get("us_per_frame") and mine.get("us_per_frame"):
-                self.result.ratio[name] = round(mine["us_per_frame"] / known["us_per_frame"], 3)
-            if known.get("calls_per_core"):
-                self.result.ratio[f"{name}_calls"] = round(mine["calls_per_core"] / known["calls_per_core"], 1)
+        peers = self.result.peers
+        self.result.ratio = _over(self.result.ours, peers)
+        if "compiled" in peers:
+            self.result.ratio_compiled = _over(
+                peers["compiled"], {name: known for name, known in peers.items() if name != "compiled"}
+            )
+
+
+def _over(mine: Mapping[str, float], peers: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """CPU a frame of ours over theirs, and calls a core."""
+    found: dict[str, float] = {}
+    for name, known in peers.items():
+        if known.get("us_per_frame") and mine.get("us_per_frame"):
+            found[name] = round(mine["us_per_frame"] / known["us_per_frame"], 3)
+        if known.get("calls_per_core") and "calls_per_core" in mine:
+            found[f"{name}_calls"] = round(mine["calls_per_core"] / known["calls_per_core"], 1)
+    return found

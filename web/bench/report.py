@@ -22,11 +22,25 @@ def write_json(result: object, path: Path) -> None:
 def print_media(result: Result, console: Console) -> None:
     """The table of a media run, its ratios, and what has to be said about it."""
     table = Table(title="one relayed 20 ms frame, and how many calls one core carries")
-    for heading in ("", "CPU µs / frame", "calls / core", "p50 ms", "p99 ms", "max ms", "kB / call", "ours ÷ theirs"):
+    for heading in (
+        "",
+        "CPU µs / frame",
+        "calls / core",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "kB / call",
+        "ours ÷ theirs",
+        "compiled ÷ theirs",
+    ):
         table.add_column(heading, justify="left" if not heading else "right")
-    rows: list[tuple[str, Mapping[str, float], str]] = [("callscope", result.ours, "")]
-    rows += [(name, known, f"{result.ratio[name]:.2f}") for name, known in result.peers.items() if name in result.ratio]
-    for name, known, ratio in rows:
+    rows: list[tuple[str, Mapping[str, float], tuple[str, str]]] = [("callscope", result.ours, ("", ""))]
+    rows += [
+        (name, known, (_number(result.ratio, name, 2), _number(result.ratio_compiled, name, 2)))
+        for name, known in result.peers.items()
+        if name in result.ratio
+    ]
+    for name, known, ratios in rows:
         table.add_row(
             name,
             _number(known, "us_per_frame"),
@@ -35,17 +49,18 @@ def print_media(result: Result, console: Console) -> None:
             _number(known, "latency_ms_p99"),
             _number(known, "latency_ms_max"),
             _number(known, "kb_per_call", 0),
-            ratio,
+            *ratios,
         )
     console.print(table)
     ours = result.ours
-    if "clear_ms_p99" in ours:
-        console.print(
-            f"barge-in at {ours.get('calls_per_core', 0):.0f} calls: {ours['cleared']:.0f} of "
-            f"{ours['interruptions']:.0f} interruptions cleared; clear left p50 {ours['clear_ms_p50']:.1f} ms, "
-            f"p99 {ours['clear_ms_p99']:.1f} ms after the frame that caused it (goal {MOST_CLEAR_MS:g}); "
-            f"stale frames after it: {ours['stale_frames']:.0f}"
-        )
+    for name, known in (("callscope", ours), *result.peers.items()):
+        if "clear_ms_p99" in known:
+            console.print(
+                f"{name}, barge-in at {known.get('calls_per_core', 0):.0f} calls: {known['cleared']:.0f} of "
+                f"{known['interruptions']:.0f} interruptions cleared; clear left p50 {known['clear_ms_p50']:.1f} ms, "
+                f"p99 {known['clear_ms_p99']:.1f} ms after the frame that caused it (goal {MOST_CLEAR_MS:g}); "
+                f"stale frames after it: {known['stale_frames']:.0f}"
+            )
     if "calls_on_workers" in ours:
         console.print(
             f"{ours['workers']:.0f} workers, the load generator on the same cores: {ours['calls_on_workers']:.0f} calls"
