@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.020
 LATE_TICK_S = 0.100
-SOCKETS_A_ROUND = 512
+SOCKETS_A_ROUND = 128  # what a call orders, a `clear` say, waits for no more than these
 BUSY_SOCKETS, GATHER_S = 4, 0.001
 ALONE_S = 0.003  # under load, others' sockets are looked at so often
 GIVE_WAY_S = 0.02  # a tool call with two durable records takes about half of it
@@ -111,6 +111,7 @@ class MediaPlane:
         self.is_awake = True
         self._is_over = False
         self._is_busy = False  # many sockets were ready in the last round
+        self._is_full = False  # … and there may be more
         self._gives_way_until = self._alone_until = 0.0
         self._now = 0.0  # while a round lasts: when it began
 
@@ -262,10 +263,13 @@ class MediaPlane:
                 return
             tasks = trio.lowlevel.current_statistics()
             if not tasks.tasks_runnable and tasks.seconds_to_next_deadline > GATHER_S:
-                time.sleep(GATHER_S)  # noqa: ASYNC251
+                if not self._is_full:
+                    time.sleep(GATHER_S)  # noqa: ASYNC251
                 if now < self._alone_until:
                     return  # a pass of Trio costs as much as some frames do, and nobody is known to want one
             await trio.lowlevel.checkpoint()
+            if tasks.tasks_runnable:
+                await trio.lowlevel.checkpoint()  # who runs when in a pass is chance: now all of them have
             self._alone_until = trio.current_time() + ALONE_S
             return
         deadline = min(self._next_tick if self._ticks else inf, self._next_sweep if self._wires else inf)
@@ -309,6 +313,7 @@ class MediaPlane:
         wires = self._wires
         found = self._epoll.poll(0, SOCKETS_A_ROUND)
         self._is_busy = len(found) >= BUSY_SOCKETS
+        self._is_full = len(found) >= SOCKETS_A_ROUND
         fetched: list[tuple[MediaWire, bytes]] = []
         others: list[tuple[MediaWire, Fetched]] = []
         bytes_in = 0

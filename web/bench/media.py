@@ -24,6 +24,7 @@ from web.bench.contenders import Contender, find_peer, ours, peer
 from web.bench.driver import Driver, load_generator
 from web.bench.process import cpu_s, resident_bytes
 
+WAYS = ("to_agent_us", "to_line_us")
 PEERS = ("compiled", "floor", "node", "naive", "pipecat")
 SMALL = {"naive": 20, "pipecat": 20}
 """Peers that saturate below 50 calls are measured at so many; the others at `Plan.cost_calls`."""
@@ -57,7 +58,7 @@ class Plan:
     def quick(cls) -> Plan:
         return cls(
             rounds=2, cost_calls=150, cost_s=3.0, step_s=2.0, steps=(200, 300, 350, 400, 450, 500),
-            small_steps=(20, 40, 60, 80), clear_s=8.0, workers=0,
+            small_steps=(40, 60, 80), clear_s=6.0, workers=0,
         )  # fmt: skip
 
 
@@ -198,7 +199,7 @@ class MediaBench:
         cpu_before = cpu_s(contender.pid)
         seen = await driver.measure(seconds)
         cpu = cpu_s(contender.pid) - cpu_before
-        both = [seen["to_agent_us"], seen["to_line_us"]]
+        both = [seen[way] for way in WAYS]
         some = [one for one in both if one]
         latency = {
             "p50": max((one["p50"] for one in some), default=0.0) / 1000,
@@ -286,6 +287,8 @@ class MediaBench:
             "clear_ms_p50": round(clears.get("p50", 0.0) / 1000, 2),
             "clear_ms_p99": round(clears.get("p99", 0.0) / 1000, 2),
             "clear_ms_max": round(clears.get("max", 0.0) / 1000, 2),
+            "clear_frames_ms_p99": round(max(seen[way].get("p99", 0.0) for way in WAYS) / 1000, 2),
+            "clear_generator_late_ms_p99": round(seen["late_us"].get("p99", 0.0) / 1000, 2),
             "interruptions": seen["interruptions"],
             "cleared": seen["cleared"],
             "stale_frames": seen["stale"],

@@ -59,7 +59,9 @@ def print_media(result: Result, console: Console) -> None:
                 f"{name}, barge-in at {known.get('calls_per_core', 0):.0f} calls: {known['cleared']:.0f} of "
                 f"{known['interruptions']:.0f} interruptions cleared; clear left p50 {known['clear_ms_p50']:.1f} ms, "
                 f"p99 {known['clear_ms_p99']:.1f} ms after the frame that caused it (goal {MOST_CLEAR_MS:g}); "
-                f"stale frames after it: {known['stale_frames']:.0f}"
+                f"stale frames after it: {known['stale_frames']:.0f}; audio in the same seconds p99 "
+                f"{known['clear_frames_ms_p99']:.1f} ms, "
+                f"the generator itself late by {known['clear_generator_late_ms_p99']:.1f}"
             )
     if "calls_on_workers" in ours:
         console.print(
