@@ -27,6 +27,7 @@ from actors.tools.ledger import SqliteToolLedger
 from actors.twilio_leg import TwilioLeg
 from actors.twilio_rest import TwilioRest
 from actors.vapi_rest import VapiRest
+from engine import playout
 from engine.errors import Refused
 from engine.wire.signatures import TwilioSignatures
 from web.agents import LoadedAgent
@@ -127,6 +128,7 @@ class Runtime:
             "media_queued_ms_most": media.queued_ms_most,
             "journal_records_waiting": self.journal.statistics().waiting,
             "tasks": trio.lowlevel.current_statistics().tasks_living,
+            "compiled": float(not playout.__file__.endswith(".py")),
             "memory_blocks": sys.getallocatedblocks(),  # Python's own count: it knows no fragments
         }
 

@@ -44,6 +44,6 @@ def test_the_compiled_wheel_does_the_same(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-4000:]
     assert " passed" in ran.stdout
-    which = "import engine.playout, actors.media.wire; print(engine.playout.__file__, actors.media.wire.__file__)"
+    which = "import engine.playout as one, actors.media.wire as other; print(one.__file__, other.__file__)"
     told = subprocess.run([sys.executable, "-c", which], cwd=home, env=env, capture_output=True, text=True, check=True)
     assert told.stdout.count(".so") == 2 and told.stdout.count(str(home)) == 2
