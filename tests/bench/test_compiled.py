@@ -18,14 +18,14 @@ pytestmark = pytest.mark.slow
 
 TESTS = (
     "tests/engine/test_playout.py", "tests/engine/test_playout_slips.py", "tests/engine/test_recording.py",
-    "tests/engine/test_voice.py", "tests/actors/media", "tests/actors/test_call_actor.py", "tests/actors/world",
-    "tests/stories/test_field_bugs.py",
+    "tests/engine/test_voice.py", "tests/actors/media/test_media_session.py", "tests/actors/media/test_media_plane.py",
+    "tests/actors/media/test_media_bad_input.py", "tests/actors/test_call_actor.py", "tests/actors/world",
 )  # fmt: skip
 TESTS_S = 400.0
 
 
 def test_the_compiled_wheel_does_the_same(tmp_path: Path) -> None:
-    """Sockets, playout, detector, recording and whole calls in virtual time, on the modules made into machine code."""
+    """Sockets, playout, detector, recording and calls in virtual time, on the modules made into machine code."""
     found = find("compiled")
     if isinstance(found, str):
         pytest.skip(found)
