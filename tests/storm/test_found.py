@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from actors.storm import actor_level
-from actors.storm.coverage import Coverage
 from engine import events as e
 from engine.agent import Digits, Turns
 from engine.call import MOST_KEPT_KEYS, Call, Policy
@@ -74,8 +72,3 @@ def test_keys_over_a_protected_speech_are_bounded() -> None:
     for number in range(300):
         call, _ = step(call, e.DigitPressed(at=1.1 + number / 100, digit="7"))
     assert 4 <= len(call.keys.typed) <= MOST_KEPT_KEYS
-
-
-def test_a_speech_that_was_cut_while_the_next_one_waited_behind_it_is_not_told_as_heard() -> None:
-    """One speech right after another, and the caller cuts in before the first is over: 1420 ms told, 940 ms heard."""
-    assert actor_level.live(5288, Coverage()) is None
