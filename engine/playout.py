@@ -37,6 +37,7 @@ class _Speech:
 
     audio: bytearray = field(default_factory=bytearray)
     ours: bool = False
+    came_at: float = 0.0
     closed: bool = False
 
 
@@ -200,11 +201,9 @@ class Playout:
         last = self._later[-1] if self._later else None
         if last is not None and not last.closed and last.ours is ours:
             last.audio += mulaw
-        elif self._waiting or self._kept or self._later or (self._running and self.gate is not OPEN):
-            self._later.append(_Speech(bytearray(mulaw), ours))
+        elif self._waiting or self._kept or self._later or self._running:
+            self._later.append(_Speech(bytearray(mulaw), ours, now))
         else:
-            if self._running:
-                self._forget()  # the next utterance begins before the last mark of this one: its end goes unseen
             self._begin(bytearray(mulaw), now, ours, closed=False)
 
     def finish(self, now: float, *, ours: bool = False) -> list[Move]:
@@ -222,7 +221,7 @@ class Playout:
     def tick(self, now: float) -> Sequence[Move]:
         """Time passes: about every 20 ms."""
         waiting = self._waiting
-        if not self._running and not waiting:
+        if not self._running and not waiting and not self._later:
             self.quiet_until = inf
             return ()
         if self.gate is not OPEN:
@@ -482,6 +481,8 @@ class Playout:
     def _send(self, now: float) -> list[Move]:
         moves = self._send_waiting(now)
         while self._later and not self._waiting and (self._closed or not self._running):
+            if not self._may_follow(self._later[0], now):
+                break  # until then the one before is the present one, which can be held
             speech = self._later.pop(0)
             if self._running:
                 moves += self._mark(now)
@@ -490,6 +491,11 @@ class Playout:
             self._first_at = now - self._prebuffer_s  # it has waited long enough
             moves += self._send_waiting(now)
         return moves
+
+    def _may_follow(self, speech: _Speech, now: float) -> bool:
+        """Whether there is enough of a speech to begin it, or what Twilio still has bridges a gap at its start."""
+        enough = len(speech.audio) >= self._prebuffer_s * BYTES_PER_S or self._empty_at - now >= self._prebuffer_s
+        return enough or speech.closed or now - speech.came_at >= self._prebuffer_s
 
     def _send_waiting(self, now: float) -> list[Move]:
         moves: list[Move] = []

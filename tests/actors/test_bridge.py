@@ -54,3 +54,20 @@ async def test_the_first_of_two_speeches_is_told_by_what_was_heard(
     assert heard_notes(notes) == told
     assert heard is not None and heard.cut and heard.generated.endswith(SECOND)
     assert (FIRST in heard.generated) is (cut_after_s < 2)
+
+
+async def test_the_end_of_a_speech_is_held_although_the_next_one_begins_to_come(autojump_clock: MockClock) -> None:
+    """Too little of the next one has come to begin it; what Twilio still plays is taken back all the same."""
+    line = FakeWire()
+    bridge = Bridge(
+        call_id="c", clock=trio.current_time, post=lambda fact: None, note=lambda name, data: None, turns=Turns()
+    )
+    bridge.line_opened(line, "MZ1")
+    speech(bridge, FIRST, 2000)
+    for _ in range(90):
+        await trio.sleep(0.02)
+        bridge.tick(trio.current_time())
+    await trio.sleep(0.15)  # 50 ms of it are left, less than what a speech begins with
+    bridge.agent_audio(LOUD * 160)
+    bridge.hold()
+    assert sum('"clear"' in str(message) for _, message in line.sent) == 1
